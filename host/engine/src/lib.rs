@@ -1,0 +1,1 @@
+//! The BitTorrent session as one pure state machine.

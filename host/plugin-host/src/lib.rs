@@ -1,0 +1,1 @@
+//! Loads plugin images, runs their instances and keeps their failures inside.

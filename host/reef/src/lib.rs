@@ -1,0 +1,1 @@
+//! A BitTorrent engine that hosts plugins.

@@ -1,0 +1,3 @@
+//! The `reef` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Swarms of real sessions in virtual time.

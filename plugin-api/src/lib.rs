@@ -1,0 +1,1 @@
+//! The stable interface between reef and its plugins.

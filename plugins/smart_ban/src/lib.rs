@@ -1,0 +1,1 @@
+//! Finds and bans the peer that sent a bad block.

@@ -1,0 +1,1 @@
+//! Fetches and serves torrent metadata (BEP 9).

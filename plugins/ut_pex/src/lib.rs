@@ -1,0 +1,1 @@
+//! Exchanges peer addresses (BEP 11).

@@ -1,0 +1,1 @@
+//! Whole-system, plugin and interop tests.
