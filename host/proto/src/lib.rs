@@ -13,8 +13,16 @@
     )
 )]
 
+pub mod bitfield;
+pub mod decoder;
+pub mod handshake;
 pub mod hash;
 pub mod layout;
+pub mod message;
 pub mod metainfo;
+pub mod peer_id;
 
+pub use bitfield::Bitfield;
 pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};
+pub use message::{BlockRequest, Message};
+pub use peer_id::PeerId;
