@@ -1,0 +1,148 @@
+//! What a hook may see: plain data, copied out of the session while nothing of it changes.
+
+use crate::hooks::{PeerRef, Sender};
+use crate::ids::{ConnId, TorrentId};
+use crate::status::{PeerSource, TorrentState};
+use crate::time::Time;
+use bytes::Bytes;
+use reef_proto::hash::InfoHashes;
+use reef_proto::peer_id::PeerId;
+use std::net::SocketAddr;
+
+/// The session, to read. Borrowed for one hook call.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub(crate) source: &'a dyn Source,
+}
+
+/// What the session answers a [`View`] with.
+pub(crate) trait Source {
+    fn now(&self) -> Time;
+    fn unix_time(&self) -> u64;
+    fn random(&self) -> u64;
+    fn torrents(&self) -> Vec<TorrentId>;
+    fn torrent(&self, torrent: TorrentId) -> Option<TorrentView>;
+    fn metadata(&self, torrent: TorrentId) -> Option<Bytes>;
+    fn peers(&self, torrent: TorrentId) -> Vec<ConnId>;
+    fn peer(&self, at: PeerRef) -> Option<PeerView>;
+    fn supports(&self, at: PeerRef, name: &str) -> bool;
+    fn has_piece(&self, torrent: TorrentId, piece: u32) -> bool;
+    fn block_senders(&self, torrent: TorrentId, piece: u32) -> Vec<(u32, Sender)>;
+    fn block(&self, torrent: TorrentId, piece: u32, block: u32) -> Option<Vec<Bytes>>;
+}
+
+/// A torrent, for a hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TorrentView {
+    /// Its info-hashes.
+    pub info_hashes: InfoHashes,
+    /// BEP 27: its peers come from its trackers alone. False while the metadata is unknown.
+    pub private: bool,
+    /// Whether its metadata is known.
+    pub has_metadata: bool,
+    /// Where it is in its life.
+    pub state: TorrentState,
+    /// It is paused.
+    pub paused: bool,
+    /// Pieces; 0 without metadata.
+    pub num_pieces: u32,
+    /// Bytes a piece (the last may be shorter).
+    pub piece_length: u32,
+    /// Bytes of all files.
+    pub total_size: u64,
+    /// Connected peers.
+    pub num_peers: u32,
+    /// Bytes of metadata at most that the session accepts.
+    pub max_metadata_size: u64,
+}
+
+/// A peer, for a hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PeerView {
+    /// Its address.
+    pub address: SocketAddr,
+    /// The port it listens on: the one we dialled, or the one it told us.
+    pub listen_port: Option<u16>,
+    /// Its id; zeros before the handshake.
+    pub peer_id: PeerId,
+    /// We dialled it.
+    pub outgoing: bool,
+    /// The handshake is done.
+    pub handshaken: bool,
+    /// It has every piece, or says that it will not download.
+    pub seed: bool,
+    /// The connection is encrypted.
+    pub encrypted: bool,
+    /// The connection is uTP.
+    pub utp: bool,
+    /// It relays and answers holepunch messages (BEP 55).
+    pub holepunch: bool,
+    /// Who named it.
+    pub source: PeerSource,
+    /// Bytes queued to be sent to it.
+    pub queued_bytes: u64,
+}
+
+impl View<'_> {
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.source.now()
+    }
+    /// Seconds since 1970.
+    #[must_use]
+    pub fn unix_time(&self) -> u64 {
+        self.source.unix_time()
+    }
+    /// A random number, from the session's own seed.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.source.random()
+    }
+    /// Every torrent.
+    #[must_use]
+    pub fn torrents(&self) -> Vec<TorrentId> {
+        self.source.torrents()
+    }
+    /// A torrent.
+    #[must_use]
+    pub fn torrent(&self, torrent: TorrentId) -> Option<TorrentView> {
+        self.source.torrent(torrent)
+    }
+    /// A torrent's raw `info` dictionary, once known.
+    #[must_use]
+    pub fn metadata(&self, torrent: TorrentId) -> Option<Bytes> {
+        self.source.metadata(torrent)
+    }
+    /// The peers attached to a torrent.
+    #[must_use]
+    pub fn peers(&self, torrent: TorrentId) -> Vec<ConnId> {
+        self.source.peers(torrent)
+    }
+    /// A peer.
+    #[must_use]
+    pub fn peer(&self, at: PeerRef) -> Option<PeerView> {
+        self.source.peer(at)
+    }
+    /// Whether a peer's extension handshake offered a message name.
+    #[must_use]
+    pub fn supports(&self, at: PeerRef, name: &str) -> bool {
+        self.source.supports(at, name)
+    }
+    /// Whether a piece is verified and written.
+    #[must_use]
+    pub fn has_piece(&self, torrent: TorrentId, piece: u32) -> bool {
+        self.source.has_piece(torrent, piece)
+    }
+    /// Who sent the blocks of a piece that is being judged: during `PieceFailed` and `PiecePassed`.
+    #[must_use]
+    pub fn block_senders(&self, torrent: TorrentId, piece: u32) -> Vec<(u32, Sender)> {
+        self.source.block_senders(torrent, piece)
+    }
+    /// The bytes of a block of a piece that is being judged, in one or more slices: during `PieceFailed`, and during
+    /// `PiecePassed` of a watched piece.
+    #[must_use]
+    pub fn block(&self, torrent: TorrentId, piece: u32, block: u32) -> Option<Vec<Bytes>> {
+        self.source.block(torrent, piece, block)
+    }
+}
