@@ -42,9 +42,8 @@ impl TorrentFlags {
     pub const PINNED: Self = Self(8192);
 
     /// The manual's default set.
-    pub const DEFAULT: Self = Self(
-        Self::AUTO_MANAGED.0 | Self::PAUSED.0 | Self::APPLY_IP_FILTER.0 | Self::UPDATE_SUBSCRIBE.0,
-    );
+    pub const DEFAULT: Self =
+        Self(Self::AUTO_MANAGED.0 | Self::PAUSED.0 | Self::APPLY_IP_FILTER.0 | Self::UPDATE_SUBSCRIBE.0);
 
     /// Both sets together.
     #[must_use]

@@ -45,7 +45,13 @@ pub trait Hooks {
     /// A session event.
     fn on_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict;
     /// A torrent event.
-    fn on_torrent(&mut self, torrent: TorrentId, event: &TorrentEvent, view: &View<'_>, actions: &mut Actions) -> Verdict;
+    fn on_torrent(
+        &mut self,
+        torrent: TorrentId,
+        event: &TorrentEvent,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) -> Verdict;
     /// A peer event.
     fn on_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict;
 }
@@ -74,7 +80,7 @@ macro_rules! events {
         #[derive(Clone, Debug)]
         pub enum $name $(<$lt>)? { $($(#[$vdoc])* $variant $(($ty))?,)* }
 
-        impl $name $(<$lt>)? {
+        impl $(<$lt>)? $name $(<$lt>)? {
             /// The event's bit in a mask.
             #[must_use]
             pub const fn bit(&self) -> u32 {

@@ -32,20 +32,12 @@ pub enum BitfieldError {
 impl Bitfield {
     /// `len` bits, none set.
     pub fn new(len: u32) -> Self {
-        Self {
-            words: vec![0; word_count(len)].into(),
-            len,
-            count: 0,
-        }
+        Self { words: vec![0; word_count(len)].into(), len, count: 0 }
     }
 
     /// `len` bits, all set.
     pub fn full(len: u32) -> Self {
-        let mut all = Self {
-            words: vec![u64::MAX; word_count(len)].into(),
-            len,
-            count: len,
-        };
+        let mut all = Self { words: vec![u64::MAX; word_count(len)].into(), len, count: len };
         if let Some(last) = all.words.last_mut() {
             *last = last_word_mask(len);
         }
@@ -56,16 +48,10 @@ impl Bitfield {
     pub fn from_wire(bytes: &[u8], len: u32) -> Result<Self, BitfieldError> {
         let expected = byte_count(len);
         if bytes.len() != expected {
-            return Err(BitfieldError::Length {
-                got: bytes.len(),
-                expected,
-            });
+            return Err(BitfieldError::Length { got: bytes.len(), expected });
         }
         let words: Box<[u64]> = bytes.chunks(8).map(be_word).collect();
-        if words
-            .last()
-            .is_some_and(|last| last & !last_word_mask(len) != 0)
-        {
+        if words.last().is_some_and(|last| last & !last_word_mask(len) != 0) {
             return Err(BitfieldError::SpareBits);
         }
         let count = words.iter().map(|word| word.count_ones()).sum();
@@ -74,11 +60,7 @@ impl Bitfield {
 
     /// The payload of a bitfield message.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self
-            .words
-            .iter()
-            .flat_map(|word| word.to_be_bytes())
-            .collect();
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_be_bytes()).collect();
         bytes.truncate(byte_count(self.len));
         bytes
     }
@@ -105,9 +87,7 @@ impl Bitfield {
 
     /// Whether bit `index` is set.
     pub fn get(&self, index: u32) -> bool {
-        self.words
-            .get(word_of(index))
-            .is_some_and(|word| word & mask_of(index) != 0)
+        self.words.get(word_of(index)).is_some_and(|word| word & mask_of(index) != 0)
     }
 
     /// Sets bit `index`; says whether that changed anything.
@@ -137,20 +117,13 @@ impl Bitfield {
 
     /// The bits that are set, ascending.
     pub fn iter(&self) -> Ones<'_> {
-        Ones {
-            words: &self.words,
-            base: 0,
-            current: 0,
-        }
+        Ones { words: &self.words, base: 0, current: 0 }
     }
 
     /// Whether this has a bit that `other` lacks: the question behind "interested".
     pub fn has_any_missing_in(&self, other: &Self) -> bool {
         let theirs = other.words.iter().copied().chain(std::iter::repeat(0));
-        self.words
-            .iter()
-            .zip(theirs)
-            .any(|(mine, theirs)| mine & !theirs != 0)
+        self.words.iter().zip(theirs).any(|(mine, theirs)| mine & !theirs != 0)
     }
 
     /// The bits as words, bit 0 being the highest bit of the first word; bits beyond the length are zero.
@@ -248,24 +221,9 @@ mod tests {
 
     #[test]
     fn wrong_length_and_spare_bits_are_refused() {
-        assert_eq!(
-            Bitfield::from_wire(&[0; 3], 16),
-            Err(BitfieldError::Length {
-                got: 3,
-                expected: 2
-            })
-        );
-        assert_eq!(
-            Bitfield::from_wire(&[0; 1], 16),
-            Err(BitfieldError::Length {
-                got: 1,
-                expected: 2
-            })
-        );
-        assert_eq!(
-            Bitfield::from_wire(&[0xff, 0x01], 15),
-            Err(BitfieldError::SpareBits)
-        );
+        assert_eq!(Bitfield::from_wire(&[0; 3], 16), Err(BitfieldError::Length { got: 3, expected: 2 }));
+        assert_eq!(Bitfield::from_wire(&[0; 1], 16), Err(BitfieldError::Length { got: 1, expected: 2 }));
+        assert_eq!(Bitfield::from_wire(&[0xff, 0x01], 15), Err(BitfieldError::SpareBits));
         assert!(Bitfield::from_wire(&[0xff, 0xfe], 15).unwrap().is_full());
         assert_eq!(Bitfield::from_wire(&[], 0), Ok(Bitfield::new(0)));
     }
@@ -282,10 +240,7 @@ mod tests {
             assert_eq!(bits, Bitfield::full(len));
             assert!(bits.is_full());
             assert_eq!(Bitfield::from_wire(&bits.to_bytes(), len).unwrap(), bits);
-            assert_eq!(
-                bits.iter().collect::<Vec<_>>(),
-                (0..len).collect::<Vec<_>>()
-            );
+            assert_eq!(bits.iter().collect::<Vec<_>>(), (0..len).collect::<Vec<_>>());
             for index in 0..len {
                 assert!(bits.clear(index));
                 assert!(!bits.clear(index));

@@ -73,20 +73,12 @@ enum Stage {
 impl Decoder {
     /// A decoder at the start of a connection: the handshake comes first.
     pub fn new(limits: Limits) -> Self {
-        Self {
-            input: Bytes::new(),
-            partial: Vec::new(),
-            stage: Stage::Handshake,
-            limits,
-        }
+        Self { input: Bytes::new(), partial: Vec::new(), stage: Stage::Handshake, limits }
     }
 
     /// A decoder for a stream whose handshake was read elsewhere.
     pub fn after_handshake(limits: Limits) -> Self {
-        Self {
-            stage: Stage::Messages,
-            ..Self::new(limits)
-        }
+        Self { stage: Stage::Messages, ..Self::new(limits) }
     }
 
     /// Replaces the limits: the torrent became known, or its metadata arrived.
@@ -106,12 +98,8 @@ impl Decoder {
     /// The next handshake or message; `None` when more bytes are needed. An error is final and comes again at every later call.
     pub fn next_item(&mut self) -> Result<Option<Item>, DecodeError> {
         let taken = match self.stage {
-            Stage::Messages => self
-                .take_message()
-                .map(|message| message.map(Item::Message)),
-            Stage::Handshake => self
-                .take_handshake()
-                .map(|handshake| handshake.map(Item::Handshake)),
+            Stage::Messages => self.take_message().map(|message| message.map(Item::Message)),
+            Stage::Handshake => self.take_handshake().map(|handshake| handshake.map(Item::Handshake)),
             Stage::Failed(error) => return Err(error),
         };
         match taken {
@@ -151,10 +139,7 @@ impl Decoder {
             // Only the head says how much is wanted, and it may be cut too.
             let wanted = match frame_len(&self.partial, self.limits)? {
                 Frame::Whole(total) if total == self.partial.len() => {
-                    return take_message(
-                        &mut Bytes::from(std::mem::take(&mut self.partial)),
-                        self.limits,
-                    );
+                    return take_message(&mut Bytes::from(std::mem::take(&mut self.partial)), self.limits);
                 }
                 Frame::Whole(total) | Frame::Head(total) => total,
             };
@@ -168,11 +153,7 @@ impl Decoder {
         if !self.partial.is_empty() {
             self.fill_partial(HANDSHAKE_LEN);
         }
-        let start = if self.partial.is_empty() {
-            &self.input[..]
-        } else {
-            &self.partial[..]
-        };
+        let start = if self.partial.is_empty() { &self.input[..] } else { &self.partial[..] };
         if !Handshake::can_begin_with(start) {
             return Err(DecodeError::NotBitTorrent);
         }
@@ -237,12 +218,7 @@ fn frame_len(stream: &[u8], limits: Limits) -> Result<Frame, DecodeError> {
 fn is_allowed(id: u8, payload: u32, limits: Limits) -> bool {
     let payload = payload as usize;
     match id {
-        id::CHOKE
-        | id::UNCHOKE
-        | id::INTERESTED
-        | id::NOT_INTERESTED
-        | id::HAVE_ALL
-        | id::HAVE_NONE => payload == 0,
+        id::CHOKE | id::UNCHOKE | id::INTERESTED | id::NOT_INTERESTED | id::HAVE_ALL | id::HAVE_NONE => payload == 0,
         id::HAVE | id::SUGGEST | id::ALLOWED_FAST => payload == 4,
         id::REQUEST | id::CANCEL | id::REJECT => payload == 12,
         id::PORT => payload == 2,
@@ -254,10 +230,7 @@ fn is_allowed(id: u8, payload: u32, limits: Limits) -> bool {
         id::EXTENDED => (1..=MAX_PAYLOAD).contains(&payload),
         id::HASH_REQUEST | id::HASH_REJECT => payload == HASH_REQUEST_LEN,
         id::HASHES => {
-            payload <= MAX_PAYLOAD
-                && payload
-                    .checked_sub(HASH_REQUEST_LEN)
-                    .is_some_and(|hashes| hashes % 32 == 0)
+            payload <= MAX_PAYLOAD && payload.checked_sub(HASH_REQUEST_LEN).is_some_and(|hashes| hashes % 32 == 0)
         }
         _ => payload <= MAX_PAYLOAD,
     }
@@ -288,15 +261,11 @@ fn take_message(stream: &mut Bytes, limits: Limits) -> Result<Option<Message>, D
         id::REQUEST => block_request(payload).map(Message::Request),
         id::CANCEL => block_request(payload).map(Message::Cancel),
         id::REJECT => block_request(payload).map(Message::Reject),
-        id::PORT => payload
-            .first_chunk()
-            .map(|port| Message::Port(u16::from_be_bytes(*port))),
+        id::PORT => payload.first_chunk().map(|port| Message::Port(u16::from_be_bytes(*port))),
         id::HASH_REQUEST => hash_request(payload).map(Message::HashRequest),
         id::HASH_REJECT => hash_request(payload).map(Message::HashReject),
         _ => {
-            return take_with_payload(stream, id, total)
-                .map(Some)
-                .ok_or_else(|| too_short(id, total));
+            return take_with_payload(stream, id, total).map(Some).ok_or_else(|| too_short(id, total));
         }
     };
     let message = fixed.ok_or_else(|| too_short(id, total))?;
@@ -310,28 +279,15 @@ fn take_with_payload(stream: &mut Bytes, id: u8, total: usize) -> Option<Message
     let message = match id {
         id::PIECE => {
             let (piece, begin) = (number(fields)?, number(fields.get(4..)?)?);
-            Message::Piece {
-                piece,
-                begin,
-                data: payload(stream, HEAD_LEN + 8, total),
-            }
+            Message::Piece { piece, begin, data: payload(stream, HEAD_LEN + 8, total) }
         }
         id::BITFIELD => Message::Bitfield(payload(stream, HEAD_LEN, total)),
-        id::EXTENDED => Message::Extended {
-            id: *fields.first()?,
-            payload: payload(stream, HEAD_LEN + 1, total),
-        },
+        id::EXTENDED => Message::Extended { id: *fields.first()?, payload: payload(stream, HEAD_LEN + 1, total) },
         id::HASHES => {
             let request = hash_request(fields)?;
-            Message::Hashes {
-                request,
-                hashes: payload(stream, HEAD_LEN + HASH_REQUEST_LEN, total),
-            }
+            Message::Hashes { request, hashes: payload(stream, HEAD_LEN + HASH_REQUEST_LEN, total) }
         }
-        _ => Message::Unknown {
-            id,
-            payload: payload(stream, HEAD_LEN, total),
-        },
+        _ => Message::Unknown { id, payload: payload(stream, HEAD_LEN, total) },
     };
     Some(message)
 }
@@ -343,19 +299,13 @@ fn payload(stream: &mut Bytes, skip: usize, total: usize) -> Bytes {
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
-    bytes
-        .first_chunk()
-        .map(|number| u32::from_be_bytes(*number))
+    bytes.first_chunk().map(|number| u32::from_be_bytes(*number))
 }
 
 fn block_request(bytes: &[u8]) -> Option<BlockRequest> {
     let (piece, rest) = bytes.split_first_chunk::<4>()?;
     let (begin, rest) = rest.split_first_chunk::<4>()?;
-    Some(BlockRequest {
-        piece: u32::from_be_bytes(*piece),
-        begin: u32::from_be_bytes(*begin),
-        length: number(rest)?,
-    })
+    Some(BlockRequest { piece: u32::from_be_bytes(*piece), begin: u32::from_be_bytes(*begin), length: number(rest)? })
 }
 
 fn hash_request(bytes: &[u8]) -> Option<Box<HashRequest>> {
@@ -373,10 +323,7 @@ fn hash_request(bytes: &[u8]) -> Option<Box<HashRequest>> {
 
 /// What a payload without its fields would be. The table of lengths refuses it before.
 fn too_short(id: u8, total: usize) -> DecodeError {
-    DecodeError::MessageLength {
-        id,
-        length: u32::try_from(total.saturating_sub(4)).unwrap_or(u32::MAX),
-    }
+    DecodeError::MessageLength { id, length: u32::try_from(total.saturating_sub(4)).unwrap_or(u32::MAX) }
 }
 
 /// The largest block that a peer may send, in bytes. Nobody asks for more than 16 KiB of it; libtorrent and others serve as much.
@@ -405,10 +352,7 @@ mod tests {
     fn check(stream: &[u8], expected: Result<Option<Message>, DecodeError>) {
         let mut decoder = Decoder::after_handshake(LIMITS);
         decoder.push(Bytes::copy_from_slice(stream));
-        assert_eq!(
-            decoder.next_item(),
-            expected.map(|message| message.map(Item::Message))
-        );
+        assert_eq!(decoder.next_item(), expected.map(|message| message.map(Item::Message)));
     }
 
     #[test]
@@ -425,16 +369,8 @@ mod tests {
         check(b"\0\0\0\x02\x09\0", wrong(9, 2));
         check(b"\0\0\0\x0b\x06\0\0\0\0", wrong(6, 11));
         check(b"\0\x20\0\x01\x07", wrong(7, 2 * 1024 * 1024 + 1));
-        check(
-            b"\x04\0\0\0\x05",
-            Err(DecodeError::TooLong {
-                length: 64 * 1024 * 1024,
-            }),
-        );
-        check(
-            b"\xff\xff\xff\xff",
-            Err(DecodeError::TooLong { length: u32::MAX }),
-        );
+        check(b"\x04\0\0\0\x05", Err(DecodeError::TooLong { length: 64 * 1024 * 1024 }));
+        check(b"\xff\xff\xff\xff", Err(DecodeError::TooLong { length: u32::MAX }));
         check(b"\0\0\0", Ok(None));
         check(b"\0\0\0\x01", Ok(None));
         check(b"\0\0\0\0", Ok(Some(Message::KeepAlive)));
@@ -443,29 +379,16 @@ mod tests {
     #[test]
     fn block_inside_one_buffer_is_a_slice_of_it() {
         let mut stream = BytesMut::new();
-        Message::Piece {
-            piece: 1,
-            begin: 2,
-            data: Bytes::from(vec![7; 16384]),
-        }
-        .encode_into(&mut stream);
+        Message::Piece { piece: 1, begin: 2, data: Bytes::from(vec![7; 16384]) }.encode_into(&mut stream);
         Message::Have(3).encode_into(&mut stream);
         let stream = stream.freeze();
         let mut decoder = Decoder::after_handshake(LIMITS);
         decoder.push(stream.clone());
-        let Ok(Some(Item::Message(Message::Piece {
-            piece: 1,
-            begin: 2,
-            data,
-        }))) = decoder.next_item()
-        else {
+        let Ok(Some(Item::Message(Message::Piece { piece: 1, begin: 2, data }))) = decoder.next_item() else {
             panic!("no block")
         };
         assert_eq!(data.as_ptr(), stream[13..].as_ptr());
-        assert_eq!(
-            decoder.next_item(),
-            Ok(Some(Item::Message(Message::Have(3))))
-        );
+        assert_eq!(decoder.next_item(), Ok(Some(Item::Message(Message::Have(3)))));
         assert_eq!(decoder.next_item(), Ok(None));
         assert!(decoder.is_idle());
         drop(data);

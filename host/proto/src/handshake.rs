@@ -17,11 +17,7 @@ impl Handshake {
     /// The handshake as it goes on the wire.
     pub fn to_bytes(&self) -> [u8; HANDSHAKE_LEN] {
         let mut bytes = [0; HANDSHAKE_LEN];
-        let parts = PROTOCOL
-            .iter()
-            .chain(&self.reserved.0)
-            .chain(&self.info_hash)
-            .chain(&self.peer_id.0);
+        let parts = PROTOCOL.iter().chain(&self.reserved.0).chain(&self.info_hash).chain(&self.peer_id.0);
         for (slot, byte) in bytes.iter_mut().zip(parts) {
             *slot = *byte;
         }
@@ -34,19 +30,12 @@ impl Handshake {
         let (reserved, rest) = rest.split_first_chunk::<8>()?;
         let (info_hash, rest) = rest.split_first_chunk::<20>()?;
         let peer_id = rest.first_chunk::<20>()?;
-        Some(Self {
-            reserved: Reserved(*reserved),
-            info_hash: *info_hash,
-            peer_id: PeerId(*peer_id),
-        })
+        Some(Self { reserved: Reserved(*reserved), info_hash: *info_hash, peer_id: PeerId(*peer_id) })
     }
 
     /// Whether `start`, the first bytes of a connection, can still become a handshake.
     pub fn can_begin_with(start: &[u8]) -> bool {
-        start
-            .iter()
-            .zip(&PROTOCOL)
-            .all(|(got, expected)| got == expected)
+        start.iter().zip(&PROTOCOL).all(|(got, expected)| got == expected)
     }
 }
 
@@ -106,32 +95,21 @@ mod tests {
 
     #[test]
     fn reserved_bits_are_where_the_beps_put_them() {
-        let cases = [
-            (Feature::Dht, 7, 0x01),
-            (Feature::Fast, 7, 0x04),
-            (Feature::V2, 7, 0x10),
-            (Feature::Extended, 5, 0x10),
-        ];
+        let cases =
+            [(Feature::Dht, 7, 0x01), (Feature::Fast, 7, 0x04), (Feature::V2, 7, 0x10), (Feature::Extended, 5, 0x10)];
         for (feature, byte, bit) in cases {
             let mut expected = [0; 8];
             expected[byte] = bit;
             let reserved = Reserved::default().with(feature);
             assert_eq!(reserved.0, expected, "{feature:?}");
-            assert!(
-                reserved.has(feature)
-                    && Reserved([0xff; 8]).has(feature)
-                    && !Reserved::default().has(feature)
-            );
+            assert!(reserved.has(feature) && Reserved([0xff; 8]).has(feature) && !Reserved::default().has(feature));
         }
     }
 
     #[test]
     fn handshake_survives_the_wire() {
-        let handshake = Handshake {
-            reserved: Reserved([1, 2, 3, 4, 5, 6, 7, 8]),
-            info_hash: [9; 20],
-            peer_id: PeerId([10; 20]),
-        };
+        let handshake =
+            Handshake { reserved: Reserved([1, 2, 3, 4, 5, 6, 7, 8]), info_hash: [9; 20], peer_id: PeerId([10; 20]) };
         let bytes = handshake.to_bytes();
         assert_eq!(Handshake::from_bytes(&bytes), Some(handshake));
         assert!(bytes.starts_with(b"\x13BitTorrent protocol\x01\x02\x03\x04\x05\x06\x07\x08\x09"));
@@ -139,8 +117,6 @@ mod tests {
         let mut other = bytes;
         other[19] = b'!';
         assert_eq!(Handshake::from_bytes(&other), None);
-        assert!(
-            !Handshake::can_begin_with(&other[..20]) && Handshake::can_begin_with(&other[..19])
-        );
+        assert!(!Handshake::can_begin_with(&other[..20]) && Handshake::can_begin_with(&other[..19]));
     }
 }

@@ -77,18 +77,12 @@ pub struct InfoHashes {
 impl InfoHashes {
     /// Info-hashes of a torrent of which only the v1 hash is known.
     pub fn from_v1(hash: Sha1Hash) -> Self {
-        Self {
-            v1: Some(hash),
-            v2: None,
-        }
+        Self { v1: Some(hash), v2: None }
     }
 
     /// Info-hashes of a torrent of which only the v2 hash is known.
     pub fn from_v2(hash: Sha256Hash) -> Self {
-        Self {
-            v1: None,
-            v2: Some(hash),
-        }
+        Self { v1: None, v2: Some(hash) }
     }
 
     /// The 20 bytes that name the torrent on the wire: the v1 hash, or else the v2 hash cut to 20 bytes (BEP 52).
@@ -175,9 +169,7 @@ macro_rules! hex_text {
             /// Reads hexadecimal digits of either case, and nothing around them.
             fn from_str(text: &str) -> Result<Self, ParseHashError> {
                 let error = ParseHashError { expected: $len * 2 };
-                let bytes = HEXLOWER_PERMISSIVE
-                    .decode(text.as_bytes())
-                    .map_err(|_| error)?;
+                let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).map_err(|_| error)?;
                 Self::from_slice(&bytes).ok_or(error)
             }
         }
@@ -205,10 +197,7 @@ mod tests {
 
     #[test]
     fn digests_are_those_of_the_standards() {
-        assert_eq!(
-            Sha1Hash::of(b"abc").to_string(),
-            "a9993e364706816aba3e25717850c26c9cd0d89d"
-        );
+        assert_eq!(Sha1Hash::of(b"abc").to_string(), "a9993e364706816aba3e25717850c26c9cd0d89d");
         assert_eq!(
             Sha256Hash::of(b"abc").to_string(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -220,12 +209,8 @@ mod tests {
         let hash = Sha1Hash::of(b"abc");
         assert_eq!(hash.to_string().parse(), Ok(hash));
         assert_eq!(hash.to_string().to_uppercase().parse(), Ok(hash));
-        for bad in [
-            "",
-            "a9",
-            "a9993e364706816aba3e25717850c26c9cd0d89dff",
-            "g9993e364706816aba3e25717850c26c9cd0d89d",
-        ] {
+        for bad in ["", "a9", "a9993e364706816aba3e25717850c26c9cd0d89dff", "g9993e364706816aba3e25717850c26c9cd0d89d"]
+        {
             assert!(bad.parse::<Sha1Hash>().is_err(), "{bad}");
         }
     }
@@ -233,10 +218,7 @@ mod tests {
     #[test]
     fn a_hybrid_answers_to_both_wire_names() {
         let v2 = Sha256Hash::of(b"v2");
-        let both = InfoHashes {
-            v1: Some(Sha1Hash::of(b"v1")),
-            v2: Some(v2),
-        };
+        let both = InfoHashes { v1: Some(Sha1Hash::of(b"v1")), v2: Some(v2) };
         assert!(both.matches_wire(both.wire()) && both.matches_wire(v2.truncated()));
         assert!(!both.matches_wire([0; 20]));
         assert_eq!(InfoHashes::from_v2(v2).wire(), v2.truncated());

@@ -95,9 +95,7 @@ impl Layout {
         let mut total_size: u64 = 0;
         for file in &mut files {
             file.offset = total_size;
-            total_size = total_size
-                .checked_add(file.length)
-                .ok_or(LayoutError::TooManyPieces)?;
+            total_size = total_size.checked_add(file.length).ok_or(LayoutError::TooManyPieces)?;
         }
         if total_size == 0 {
             return Err(LayoutError::Empty);
@@ -106,12 +104,7 @@ impl Layout {
             .ok()
             .filter(|&pieces| pieces <= MAX_PIECES)
             .ok_or(LayoutError::TooManyPieces)?;
-        Ok(Self {
-            piece_length,
-            total_size,
-            num_pieces,
-            files,
-        })
+        Ok(Self { piece_length, total_size, num_pieces, files })
     }
 
     /// The length of every piece but perhaps the last, in bytes.
@@ -126,11 +119,7 @@ impl Layout {
 
     /// What the torrent takes on disk when complete, in bytes: all files but pad files.
     pub fn size_on_disk(&self) -> u64 {
-        self.files
-            .iter()
-            .filter(|file| !file.pad)
-            .map(|file| file.length)
-            .sum()
+        self.files.iter().filter(|file| !file.pad).map(|file| file.length).sum()
     }
 
     /// The files in the torrent's order, pad files included.
@@ -151,9 +140,7 @@ impl Layout {
     /// The length of `piece` in bytes; zero if there is no such piece.
     pub fn piece_size(&self, piece: u32) -> u32 {
         let rest = self.total_size.saturating_sub(self.piece_offset(piece));
-        u32::try_from(rest)
-            .unwrap_or(u32::MAX)
-            .min(self.piece_length)
+        u32::try_from(rest).unwrap_or(u32::MAX).min(self.piece_length)
     }
 
     /// Where `piece` begins in the torrent, in bytes.
@@ -184,18 +171,12 @@ impl Layout {
     pub fn slices_at(&self, offset: u64, length: u64) -> Slices<'_> {
         let next = self.file_at(offset);
         let end = offset.saturating_add(length).min(self.total_size);
-        Slices {
-            files: &self.files,
-            next,
-            position: offset,
-            end,
-        }
+        Slices { files: &self.files, next, position: offset, end }
     }
 
     /// The index of the file that holds the byte at `offset`; the number of files if that lies beyond the end.
     pub fn file_at(&self, offset: u64) -> usize {
-        self.files
-            .partition_point(|file| file.offset + file.length <= offset)
+        self.files.partition_point(|file| file.offset + file.length <= offset)
     }
 
     /// The pieces that hold some of file `file`; empty for an empty file or none.
@@ -213,8 +194,7 @@ impl Layout {
 
     /// The files, by index, that have bytes in `piece`, pad files included.
     pub fn files_of_piece(&self, piece: u32) -> impl Iterator<Item = usize> + '_ {
-        self.slices(piece, 0, self.piece_size(piece))
-            .map(|slice| slice.file)
+        self.slices(piece, 0, self.piece_size(piece)).map(|slice| slice.file)
     }
 }
 
@@ -241,11 +221,7 @@ impl Iterator for Slices<'_> {
             };
             let offset = self.position - entry.offset;
             self.position = stop;
-            return Some(FileSlice {
-                file,
-                offset,
-                length,
-            });
+            return Some(FileSlice { file, offset, length });
         }
         None
     }
@@ -259,11 +235,7 @@ mod tests {
         let files = lengths
             .iter()
             .enumerate()
-            .map(|(i, &length)| FileEntry {
-                path: vec![format!("f{i}")],
-                length,
-                ..FileEntry::default()
-            })
+            .map(|(i, &length)| FileEntry { path: vec![format!("f{i}")], length, ..FileEntry::default() })
             .collect();
         Layout::new(piece_length, files).unwrap()
     }
@@ -272,15 +244,9 @@ mod tests {
     fn pieces_and_blocks_end_with_the_content() {
         let layout = layout(40_000, &[100_000]);
         assert_eq!(layout.num_pieces(), 3);
-        assert_eq!(
-            [0, 1, 2, 3, u32::MAX].map(|piece| layout.piece_size(piece)),
-            [40_000, 40_000, 20_000, 0, 0]
-        );
+        assert_eq!([0, 1, 2, 3, u32::MAX].map(|piece| layout.piece_size(piece)), [40_000, 40_000, 20_000, 0, 0]);
         assert_eq!([0, 2, 3].map(|piece| layout.num_blocks(piece)), [3, 2, 0]);
-        assert_eq!(
-            [0, 1, 2, 3, u32::MAX].map(|block| layout.block_size(0, block)),
-            [16_384, 16_384, 7_232, 0, 0]
-        );
+        assert_eq!([0, 1, 2, 3, u32::MAX].map(|block| layout.block_size(0, block)), [16_384, 16_384, 7_232, 0, 0]);
         assert_eq!(layout.block_size(2, 1), 20_000 - 16_384);
     }
 
@@ -288,10 +254,7 @@ mod tests {
     fn a_block_is_found_in_the_files_it_spans() {
         let layout = layout(10, &[3, 0, 4, 8, 0]);
         let slices = |piece, begin, length| {
-            layout
-                .slices(piece, begin, length)
-                .map(|s| (s.file, s.offset, s.length))
-                .collect::<Vec<_>>()
+            layout.slices(piece, begin, length).map(|s| (s.file, s.offset, s.length)).collect::<Vec<_>>()
         };
         assert_eq!(slices(0, 0, 10), [(0, 0, 3), (2, 0, 4), (3, 0, 3)]);
         assert_eq!(slices(0, 3, 2), [(2, 0, 2)]);
@@ -300,9 +263,7 @@ mod tests {
         assert_eq!(slices(2, 0, 1), []);
         assert_eq!(slices(u32::MAX, u32::MAX, u32::MAX), []);
         assert_eq!(
-            (0..6)
-                .map(|file| layout.pieces_of_file(file))
-                .collect::<Vec<_>>(),
+            (0..6).map(|file| layout.pieces_of_file(file)).collect::<Vec<_>>(),
             [0..1, 0..0, 0..1, 0..2, 0..0, 0..0]
         );
         assert_eq!(layout.files_of_piece(0).collect::<Vec<_>>(), [0, 2, 3]);
@@ -311,13 +272,7 @@ mod tests {
     #[test]
     fn impossible_sizes_are_refused() {
         let check = |piece_length, lengths: &[u64], error| {
-            let files = lengths
-                .iter()
-                .map(|&length| FileEntry {
-                    length,
-                    ..FileEntry::default()
-                })
-                .collect();
+            let files = lengths.iter().map(|&length| FileEntry { length, ..FileEntry::default() }).collect();
             assert_eq!(Layout::new(piece_length, files), Err(error));
         };
         check(0, &[1], LayoutError::PieceLength(0));

@@ -3,15 +3,7 @@
 //! Everything here is a function of its arguments: no clock, no randomness of the system, no thread, no socket, no file.
 //! What comes from outside is never trusted: every parser is bounded in depth, size and count, and none panics.
 #![forbid(unsafe_code)]
-#![cfg_attr(
-    not(test),
-    warn(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod bitfield;
 pub mod decoder;

@@ -159,10 +159,7 @@ impl Message {
                 out.put_slice(&piece_header(*piece, *begin, wire_len(data.len())));
                 out.put_slice(data);
             }
-            Self::Extended {
-                id: extension,
-                payload,
-            } => put_extended(out, *extension, payload),
+            Self::Extended { id: extension, payload } => put_extended(out, *extension, payload),
             Self::Bitfield(payload) | Self::Unknown { payload, .. } => {
                 put_head(out, id, payload.len());
                 out.put_slice(payload);
@@ -203,12 +200,7 @@ fn put_head(out: &mut BytesMut, id: u8, payload: usize) {
 
 fn put_hash_request(out: &mut BytesMut, request: &HashRequest) {
     out.put_slice(&request.pieces_root);
-    for number in [
-        request.base_layer,
-        request.index,
-        request.length,
-        request.proof_layers,
-    ] {
+    for number in [request.base_layer, request.index, request.length, request.proof_layers] {
         out.put_u32(number);
     }
 }
@@ -222,10 +214,7 @@ pub(crate) const HASH_REQUEST_LEN: usize = 48;
 
 /// The numbers of the messages.
 pub mod id {
-    #![allow(
-        missing_docs,
-        reason = "each is the message of the same name in `Message`"
-    )]
+    #![allow(missing_docs, reason = "each is the message of the same name in `Message`")]
 
     pub const CHOKE: u8 = 0;
     pub const UNCHOKE: u8 = 1;

@@ -80,8 +80,6 @@ impl Info {
     /// The v1 hash of `piece`; none for a v2-only torrent or beyond the end.
     pub fn piece_hash(&self, piece: u32) -> Option<Sha1Hash> {
         let begin = usize::try_from(piece).ok()?.checked_mul(20)?;
-        self.piece_hashes
-            .get(begin..begin.checked_add(20)?)
-            .and_then(Sha1Hash::from_slice)
+        self.piece_hashes.get(begin..begin.checked_add(20)?).and_then(Sha1Hash::from_slice)
     }
 }
