@@ -287,8 +287,10 @@ pub enum Action {
         /// The piece.
         piece: u32,
     },
-    /// Post an alert.
+    /// Post a plugin's alert.
     PostAlert(CustomAlert),
+    /// Post an alert of the plugin host itself: a plugin was loaded or quarantined.
+    Report(Alert),
 }
 
 /// What hooks queued. The session carries it out after the hook has returned.
@@ -300,6 +302,24 @@ pub struct Actions {
 }
 
 impl Actions {
+    /// What is queued, in order.
+    #[must_use]
+    pub fn queued(&self) -> &[Action] {
+        &self.queue
+    }
+
+    /// Whether masks are to be asked for again.
+    #[must_use]
+    pub fn masks_changed(&self) -> bool {
+        self.masks_changed
+    }
+
+    /// Whether extension handshakes are to be sent again.
+    #[must_use]
+    pub fn handshakes_changed(&self) -> bool {
+        self.handshakes_changed
+    }
+
     /// Queues one action.
     pub fn push(&mut self, action: Action) {
         self.queue.push(action);

@@ -15,19 +15,31 @@ pub struct View<'a> {
     pub(crate) source: &'a dyn Source,
 }
 
-/// What the session answers a [`View`] with.
-pub(crate) trait Source {
+/// What a [`View`] is answered with: by the session, or by a test of whoever implements [`crate::Hooks`].
+pub trait Source {
+    /// See [`View::now`].
     fn now(&self) -> Time;
+    /// See [`View::unix_time`].
     fn unix_time(&self) -> u64;
+    /// See [`View::random`].
     fn random(&self) -> u64;
+    /// See [`View::torrents`].
     fn torrents(&self) -> Vec<TorrentId>;
+    /// See [`View::torrent`].
     fn torrent(&self, torrent: TorrentId) -> Option<TorrentView>;
+    /// See [`View::metadata`].
     fn metadata(&self, torrent: TorrentId) -> Option<Bytes>;
+    /// See [`View::peers`].
     fn peers(&self, torrent: TorrentId) -> Vec<ConnId>;
+    /// See [`View::peer`].
     fn peer(&self, at: PeerRef) -> Option<PeerView>;
+    /// See [`View::supports`].
     fn supports(&self, at: PeerRef, name: &str) -> bool;
+    /// See [`View::has_piece`].
     fn has_piece(&self, torrent: TorrentId, piece: u32) -> bool;
+    /// See [`View::block_senders`].
     fn block_senders(&self, torrent: TorrentId, piece: u32) -> Vec<(u32, Sender)>;
+    /// See [`View::block`].
     fn block(&self, torrent: TorrentId, piece: u32, block: u32) -> Option<Vec<Bytes>>;
 }
 
@@ -83,7 +95,13 @@ pub struct PeerView {
     pub queued_bytes: u64,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
+    /// What this source answers.
+    #[must_use]
+    pub fn new(source: &'a dyn Source) -> Self {
+        Self { source }
+    }
+
     /// The time now.
     #[must_use]
     pub fn now(&self) -> Time {
