@@ -5,15 +5,20 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod address;
 pub mod bencode;
 pub mod bitfield;
+pub mod compact;
 pub mod decoder;
+pub mod fast;
 pub mod handshake;
 pub mod hash;
 pub mod layout;
 pub mod message;
 pub mod metainfo;
 pub mod peer_id;
+pub mod peer_priority;
+pub mod text;
 
 pub use bitfield::Bitfield;
 pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+mod clients;
+
 /// The 20 bytes by which a peer names itself in handshakes and tracker announces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub [u8; 20]);
@@ -20,6 +22,12 @@ impl PeerId {
             *slot = byte;
         }
         Self(id)
+    }
+
+    /// A short, printable name of the client that made this id, with its version where the id tells it: `qBittorrent 4.6.0`. An id that follows no
+    /// known convention gives its first eight bytes, escaped. It is a claim, not a fact.
+    pub fn client_name(&self) -> String {
+        clients::name_of(&self.0)
     }
 
     /// The bytes as they go on the wire.
