@@ -10,6 +10,7 @@ pub mod bencode;
 pub mod bitfield;
 pub mod compact;
 pub mod decoder;
+pub mod extended;
 pub mod fast;
 pub mod handshake;
 pub mod hash;

@@ -1,27 +1,19 @@
 //! Vectors of other projects for what peers say to each other: one test a group of `vectors.json`.
-#![allow(clippy::disallowed_methods, reason = "the tests read the cases from a folder; the crate itself does no I/O")]
+#![allow(clippy::disallowed_methods, reason = "the cases are read from a folder; the crate itself does no I/O")]
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+
+#[path = "metainfo/cases.rs"]
+mod cases;
 
 use bytes::{Bytes, BytesMut};
 use reef_proto::decoder::{Decoder, Item, Limits};
+use reef_proto::extended::ExtendedHandshake;
 use reef_proto::handshake::{Feature, PROTOCOL, Reserved};
-use reef_proto::{BlockRequest, Message, PeerId, address, bitfield::Bitfield, compact, fast, peer_priority};
+use reef_proto::{Bitfield, BlockRequest, Message, PeerId, address, compact, fast, message, peer_priority};
 use serde_json::Value;
 
-/// The rows of a group, or nothing where the cases are not there.
-fn group(name: &str) -> Option<Value> {
-    let folder = std::env::var_os("REEF_CASES")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/cases")), PathBuf::from);
-    let Ok(text) = std::fs::read_to_string(folder.join("vectors.json")) else {
-        assert!(std::env::var_os("REEF_REQUIRE_CASES").is_none_or(|v| v != "1"), "no cases in {}", folder.display());
-        println!("skipped: no cases in {}", folder.display());
-        return None;
-    };
-    let groups: Value = serde_json::from_str(&text).unwrap();
-    Some(groups[name].clone())
-}
+use cases::{hex, vectors};
 
 fn rows(value: &Value) -> &[Value] {
     let rows = value.as_array().unwrap();
@@ -31,10 +23,6 @@ fn rows(value: &Value) -> &[Value] {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap()
-}
-
-fn hex(value: &Value) -> Vec<u8> {
-    data_encoding::HEXLOWER_PERMISSIVE.decode(text(value).as_bytes()).unwrap()
 }
 
 fn number(value: &Value) -> u32 {
@@ -83,7 +71,7 @@ fn decode(stream: &[u8]) -> Vec<Result<Option<Message>, ()>> {
 
 #[test]
 fn peer_wire() {
-    let Some(group) = group("peer_wire") else {
+    let Some(group) = vectors("peer_wire") else {
         return;
     };
     let row = |name: &str| rows(&group["vectors"]).iter().find(|row| row["name"] == name).unwrap().clone();
@@ -128,7 +116,7 @@ fn peer_wire() {
 
 #[test]
 fn fast_extension() {
-    let Some(group) = group("bep6_allowed_fast") else {
+    let Some(group) = vectors("bep6_allowed_fast") else {
         return;
     };
     for row in rows(&group["vectors"]) {
@@ -158,7 +146,7 @@ fn fast_extension() {
 
 #[test]
 fn peer_priorities() {
-    let Some(group) = group("bep40_peer_priority") else {
+    let Some(group) = vectors("bep40_peer_priority") else {
         return;
     };
     for row in rows(&group["vectors"]) {
@@ -175,7 +163,7 @@ fn peer_priorities() {
 
 #[test]
 fn compact_addresses() {
-    let Some(group) = group("compact_peers") else {
+    let Some(group) = vectors("compact_peers") else {
         return;
     };
     for row in rows(&group["vectors"]) {
@@ -201,7 +189,7 @@ fn compact_addresses() {
 
 #[test]
 fn peer_ids() {
-    let Some(group) = group("peer_id") else {
+    let Some(group) = vectors("peer_id") else {
         return;
     };
     let named = |start: &[u8]| {
@@ -234,4 +222,53 @@ fn our_own_id_is_url_safe_and_named() {
     assert_eq!(id.client_name(), "reef 0.1.0");
     assert_eq!(PeerId(*b"A2-1-36-0-abcdefghij").client_name(), "aria2 1.36.0");
     assert_eq!(PeerId([0x1b; 20]).client_name(), "%1B%1B%1B%1B%1B%1B%1B%1B");
+}
+
+#[test]
+fn extension_handshake() {
+    let Some(group) = vectors("bep10_extension") else { return };
+    let payload = extended(&hex(&group["recorded"]["hex"]), 0);
+    let read = ExtendedHandshake::parse(&payload).unwrap();
+    let decoded = &group["recorded"]["decoded"];
+    let names = decoded["m"].as_object().unwrap();
+    assert_eq!(read.ids.len(), names.len());
+    for (name, id) in names {
+        assert_eq!(read.id_of(name.as_bytes()).map(u32::from), Some(number(id)), "{name}");
+    }
+    assert_eq!(read.complete_ago, Some(number(&decoded["complete_ago"])));
+    assert_eq!(read.metadata_size, Some(number(&decoded["metadata_size"])));
+    assert_eq!(read.request_queue, Some(number(&decoded["reqq"])));
+    assert_eq!(read.upload_only, Some(decoded["upload_only"] == 1));
+    assert_eq!(read.client.as_deref(), Some(text(&decoded["v"])));
+    let ip: Vec<u8> = text(&decoded["yourip"]).chars().map(|c| u8::try_from(c).unwrap()).collect();
+    assert_eq!(read.your_ip, compact::parse_ip(&ip));
+    assert_eq!(read.raw, payload);
+}
+
+#[test]
+fn extension_messages_are_framed() {
+    let Some(group) = vectors("bep11_pex") else { return };
+    for row in rows(&group["vectors"]) {
+        let frame = hex(&row["msg_hex"]);
+        let id = u8::try_from(number(&row["expect"]["ext_id"])).unwrap();
+        let payload = extended(&frame, id);
+        let mut written = BytesMut::new();
+        message::put_extended(&mut written, id, &payload);
+        assert_eq!(written, frame);
+    }
+    let Some(group) = vectors("bep9_metadata") else { return };
+    for name in ["request", "reject"] {
+        let mut written = BytesMut::new();
+        message::put_extended(&mut written, 3, text(&group[name]).as_bytes());
+        assert_eq!(extended(&written, 3), text(&group[name]));
+    }
+}
+
+/// The payload of the one extension message in `frame`, which has this id.
+#[track_caller]
+fn extended(frame: &[u8], expected_id: u8) -> Bytes {
+    match &decode(frame)[..] {
+        [Ok(Some(Message::Extended { id, payload })), Ok(None)] if *id == expected_id => payload.clone(),
+        other => panic!("{other:?}"),
+    }
 }
