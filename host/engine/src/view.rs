@@ -81,8 +81,12 @@ pub struct PeerView {
     pub outgoing: bool,
     /// The handshake is done.
     pub handshaken: bool,
-    /// It has every piece, or says that it will not download.
+    /// Its handshake said that it speaks the extension protocol (BEP 10).
+    pub extended: bool,
+    /// It has every piece.
     pub seed: bool,
+    /// It says that it will not download (BEP 21).
+    pub upload_only: bool,
     /// The connection is encrypted.
     pub encrypted: bool,
     /// The connection is uTP.
