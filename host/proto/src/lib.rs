@@ -20,6 +20,7 @@ pub mod metainfo;
 pub mod peer_id;
 pub mod peer_priority;
 pub mod text;
+pub mod tracker;
 
 pub use bitfield::Bitfield;
 pub use hash::{InfoHashes, Sha1Hash, Sha256Hash};
