@@ -79,13 +79,7 @@ impl<'a> Value<'a> {
             return list.find_map(|value| value.duplicate_key());
         }
         let dict = self.as_dict()?;
-        let mut keys: Vec<_> = dict.iter().map(|(key, _)| key).collect();
-        keys.sort_unstable();
-        let twice = keys.windows(2).find_map(|pair| match pair {
-            [a, b] if a == b => Some(*a),
-            _ => None,
-        });
-        twice.or_else(|| dict.iter().find_map(|(_, value)| value.duplicate_key()))
+        dict.duplicate_key().or_else(|| dict.iter().find_map(|(_, value)| value.duplicate_key()))
     }
 }
 
@@ -173,6 +167,16 @@ impl<'a> Dict<'a> {
     /// The entries in the order of the bytes.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], Value<'a>)> + '_ {
         self.entries.iter().copied()
+    }
+
+    /// The first key that stands twice in this dictionary, not in what it holds.
+    pub fn duplicate_key(&self) -> Option<&'a [u8]> {
+        let mut keys: Vec<_> = self.entries.iter().map(|entry| entry.0).collect();
+        keys.sort_unstable();
+        keys.windows(2).find_map(|pair| match pair {
+            [a, b] if a == b => Some(*a),
+            _ => None,
+        })
     }
 
     /// The number of entries.

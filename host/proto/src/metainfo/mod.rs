@@ -4,9 +4,20 @@
 //! bytes, peers get those bytes (BEP 9), and a `.torrent` is put together around those bytes again. Nothing here
 //! re-encodes `info`, follows a link, or opens a file.
 
+mod assemble;
+mod error;
+mod files;
+mod links;
+mod parse;
+mod tree;
+mod urls;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+
+pub use error::MetainfoError;
+pub use urls::tracker_url;
 
 use crate::hash::{InfoHashes, Sha1Hash, Sha256Hash};
 use crate::layout::Layout;

@@ -3,3 +3,4 @@
 
 mod bencode;
 mod cases;
+mod torrents;

@@ -1,0 +1,83 @@
+//! The addresses in a torrent file: trackers (BEP 3, BEP 12), web seeds (BEP 17, BEP 19) and DHT nodes (BEP 5).
+//!
+//! What is not usable is left out; a torrent is never refused for its addresses.
+
+use std::collections::BTreeSet;
+
+use crate::bencode::{Dict, Value};
+
+/// The trackers in tiers: `announce-list` if it names any, or else `announce`. Each tracker once.
+pub(super) fn trackers(root: &Dict<'_>) -> Vec<Vec<String>> {
+    let mut seen = BTreeSet::new();
+    let mut tier = |urls: Vec<Value<'_>>| -> Vec<String> {
+        let urls = urls.iter().filter_map(|url| tracker_url(&String::from_utf8_lossy(url.as_bytes()?)));
+        urls.filter(|url| seen.insert(url.clone())).collect()
+    };
+    let listed = root.list("announce-list").into_iter().flatten();
+    // Some makers write the tracker itself where a tier should be.
+    let mut tiers: Vec<_> =
+        listed.map(|entry| tier(entry.as_list().map_or_else(|| vec![entry], Iterator::collect))).collect();
+    if tiers.iter().all(Vec::is_empty) {
+        tiers = vec![tier(root.get("announce").into_iter().collect())];
+    }
+    tiers.retain(|tier| !tier.is_empty());
+    tiers
+}
+
+/// The URL of a tracker without space around it, if it has a scheme and a host.
+pub fn tracker_url(text: &str) -> Option<String> {
+    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    let (scheme, rest) = text.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next()?;
+    let fits = |part: &str, allowed: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || allowed.contains(c))
+    };
+    (fits(scheme, "+-.") && scheme.is_ascii() && fits(host, "-._~:[]@%")).then(|| text.to_owned())
+}
+
+/// The URLs of `url-list`, a list or a single string. In a torrent of several files they are the folder's, and end so.
+pub(super) fn web_seeds(root: &Dict<'_>, num_files: usize) -> Vec<String> {
+    let finish = |url: String| if num_files > 1 && !url.ends_with('/') { url + "/" } else { url };
+    url_list(root, "url-list", finish)
+}
+
+/// The URLs of `httpseeds`, a list or a single string.
+pub(super) fn http_seeds(root: &Dict<'_>) -> Vec<String> {
+    url_list(root, "httpseeds", |url| url)
+}
+
+/// The DHT nodes of `nodes`: pairs of host and port.
+pub(super) fn nodes(root: &Dict<'_>) -> Vec<(String, u16)> {
+    let node = |entry: Value<'_>| {
+        let mut pair = entry.as_list()?;
+        let host = pair.next()?.as_str().filter(|host| !host.is_empty())?.to_owned();
+        let port = u16::try_from(pair.next()?.as_int()?).ok().filter(|&port| port != 0)?;
+        Some((host, port))
+    };
+    root.list("nodes").into_iter().flatten().filter_map(node).collect()
+}
+
+fn url_list(root: &Dict<'_>, key: &str, finish: impl Fn(String) -> String) -> Vec<String> {
+    let Some(value) = root.get(key) else { return Vec::new() };
+    let urls: Vec<_> = value.as_list().map_or_else(|| vec![value], Iterator::collect);
+    let mut seen = BTreeSet::new();
+    let cleaned = urls.iter().filter_map(|url| url.as_bytes().map(escape).filter(|url| !url.is_empty()));
+    cleaned.map(finish).filter(|url| seen.insert(url.clone())).collect()
+}
+
+/// The URL with what no URL may hold (spaces, quotes, bytes that are not ASCII) written as `%XX`.
+fn escape(url: &[u8]) -> String {
+    percent_encoding::percent_encode(url.trim_ascii(), NOT_IN_URLS).to_string()
+}
+
+const NOT_IN_URLS: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
