@@ -37,12 +37,7 @@ impl Buffer {
         let owner = Arc::new(owner);
         let bytes: &[u8] = (*owner).as_ref();
         let (data, len) = (bytes.as_ptr(), bytes.len());
-        Self {
-            data,
-            len,
-            owner: Arc::into_raw(owner).cast(),
-            ops: BufferOps_Ref(Owner::<T>::OPS.static_as_prefix()),
-        }
+        Self { data, len, owner: Arc::into_raw(owner).cast(), ops: BufferOps_Ref(Owner::<T>::OPS.static_as_prefix()) }
     }
 
     /// The same memory, from `start` to `end`; `None` if that is not within it.
@@ -58,10 +53,8 @@ impl Buffer {
 struct Owner<T>(T);
 
 impl<T: Send + Sync + 'static> Owner<T> {
-    const OPS: &'static WithMetadata<BufferOps> = &WithMetadata::new(BufferOps {
-        retain: Self::retain,
-        release: Self::release,
-    });
+    const OPS: &'static WithMetadata<BufferOps> =
+        &WithMetadata::new(BufferOps { retain: Self::retain, release: Self::release });
 
     unsafe extern "C" fn retain(owner: *const ()) {
         // SAFETY: `owner` came from `Arc::into_raw` of this `T` and is held by the calling buffer.
@@ -85,12 +78,7 @@ impl Clone for Buffer {
     fn clone(&self) -> Self {
         // SAFETY: this buffer holds a count of `owner`.
         unsafe { (self.ops.retain())(self.owner) }
-        Self {
-            data: self.data,
-            len: self.len,
-            owner: self.owner,
-            ops: self.ops,
-        }
+        Self { data: self.data, len: self.len, owner: self.owner, ops: self.ops }
     }
 }
 

@@ -110,13 +110,7 @@ pub trait HostCalls {
     }
 
     /// An address to try, with bits of [`source`](crate::source) and of [`pex_flags`](crate::pex_flags).
-    fn add_peer(
-        &self,
-        torrent: TorrentId,
-        addr: SocketAddr,
-        source: u32,
-        pex_flags: u8,
-    ) -> Result<(), HostError> {
+    fn add_peer(&self, torrent: TorrentId, addr: SocketAddr, source: u32, pex_flags: u8) -> Result<(), HostError> {
         Err(HostError::Unsupported)
     }
 
@@ -131,23 +125,12 @@ pub trait HostCalls {
     }
 
     /// The peer's extension handshake named this message with an id other than 0.
-    fn peer_supports(
-        &self,
-        torrent: TorrentId,
-        peer: PeerKey,
-        name: &str,
-    ) -> Result<bool, HostError> {
+    fn peer_supports(&self, torrent: TorrentId, peer: PeerKey, name: &str) -> Result<bool, HostError> {
         Err(HostError::Unsupported)
     }
 
     /// Sends an extension message under the id that the peer gave to `name`; [`HostError::NotFound`] if it gave none.
-    fn send_extended(
-        &self,
-        torrent: TorrentId,
-        peer: PeerKey,
-        name: &str,
-        payload: &[u8],
-    ) -> Result<(), HostError> {
+    fn send_extended(&self, torrent: TorrentId, peer: PeerKey, name: &str, payload: &[u8]) -> Result<(), HostError> {
         Err(HostError::Unsupported)
     }
 

@@ -46,11 +46,7 @@ pub struct Torrent<'a> {
 
 impl<'a> Torrent<'a> {
     pub(crate) fn new(handle: RawHandle, id: TorrentId) -> Self {
-        Self {
-            handle,
-            id,
-            life: PhantomData,
-        }
+        Self { handle, id, life: PhantomData }
     }
 
     /// Its id.
@@ -60,10 +56,7 @@ impl<'a> Torrent<'a> {
 
     /// A peer of this torrent.
     pub fn peer(&self, key: PeerKey) -> Peer<'a> {
-        Peer {
-            torrent: *self,
-            key,
-        }
+        Peer { torrent: *self, key }
     }
 
     /// The connections, those still in their handshake included.
@@ -91,21 +84,12 @@ impl<'a> Torrent<'a> {
 
     /// Who sent the blocks of a piece that is being downloaded, has failed, or has just passed.
     pub fn block_senders(&self, piece: u32) -> Vec<BlockSender> {
-        self.list(host_value!(
-            RecordList::new(),
-            self.handle,
-            block_senders(self.id, piece)
-        ))
+        self.list(host_value!(RecordList::new(), self.handle, block_senders(self.id, piece)))
     }
 
     /// A block: within `on_piece_failed`, and within `on_piece_pass` of a piece that was [watched](Self::watch_piece).
     pub fn read_block(&self, piece: u32, block: u32) -> Option<Buffer> {
-        host_value!(
-            Buffer::empty(),
-            self.handle,
-            read_block(self.id, piece, block)
-        )
-        .ok()
+        host_value!(Buffer::empty(), self.handle, read_block(self.id, piece, block)).ok()
     }
 
     /// Action: keep this piece's blocks readable in its next `on_piece_pass`.
@@ -120,24 +104,13 @@ impl<'a> Torrent<'a> {
 
     /// Action: an address to try, with bits of [`source`](crate::source) and [`pex_flags`](crate::pex_flags).
     pub fn add_peer(&self, addr: SocketAddr, source: u32, pex_flags: u8) -> Result<(), HostError> {
-        host_call!(
-            self.handle,
-            add_peer(self.id, addr.into(), source, pex_flags)
-        )
+        host_call!(self.handle, add_peer(self.id, addr.into(), source, pex_flags))
     }
 
     /// Action: close connections with this sender (or this address) and refuse later ones.
     pub fn ban(&self, sender: impl Into<Sender>, reason: &str) -> Result<(), HostError> {
         let sender = sender.into();
-        host_call!(
-            self.handle,
-            ban(
-                self.id,
-                Endpoint::from(sender.addr),
-                &sender.peer_id,
-                reason.into()
-            )
-        )
+        host_call!(self.handle, ban(self.id, Endpoint::from(sender.addr), &sender.peer_id, reason.into()))
     }
 
     fn list<T: Record>(&self, list: Result<RecordList, HostError>) -> Vec<T> {
@@ -165,38 +138,22 @@ impl<'a> Peer<'a> {
 
     /// What is known of it.
     pub fn info(&self) -> Result<PeerInfo, HostError> {
-        RecordOut::read(|out| {
-            host_call!(
-                self.torrent.handle,
-                peer_info(self.torrent.id, self.key, out)
-            )
-        })
+        RecordOut::read(|out| host_call!(self.torrent.handle, peer_info(self.torrent.id, self.key, out)))
     }
 
     /// Its extension handshake named this message, with an id other than 0.
     pub fn supports(&self, name: &str) -> bool {
-        host_value!(
-            false,
-            self.torrent.handle,
-            peer_supports(self.torrent.id, self.key, name.into())
-        )
-        .unwrap_or(false)
+        host_value!(false, self.torrent.handle, peer_supports(self.torrent.id, self.key, name.into())).unwrap_or(false)
     }
 
     /// Action: send an extension message, under the id that the peer gave to `name`.
     pub fn send_extended(&self, name: &str, payload: &[u8]) -> Result<(), HostError> {
-        host_call!(
-            self.torrent.handle,
-            send_extended(self.torrent.id, self.key, name.into(), payload.into())
-        )
+        host_call!(self.torrent.handle, send_extended(self.torrent.id, self.key, name.into(), payload.into()))
     }
 
     /// Action: close the connection.
     pub fn disconnect(&self, reason: &str) -> Result<(), HostError> {
-        host_call!(
-            self.torrent.handle,
-            disconnect(self.torrent.id, self.key, reason.into())
-        )
+        host_call!(self.torrent.handle, disconnect(self.torrent.id, self.key, reason.into()))
     }
 }
 
@@ -215,10 +172,7 @@ impl Calls {
     pub(crate) fn host(&self) -> Result<Host, HostError> {
         let handle = host_value!(ROption::RNone, self.0, handle())?;
         // SAFETY: the host made this handle for us, with a count of its own.
-        handle
-            .into_option()
-            .map(|raw| unsafe { Host::from_raw(raw) })
-            .ok_or(HostError::Unsupported)
+        handle.into_option().map(|raw| unsafe { Host::from_raw(raw) }).ok_or(HostError::Unsupported)
     }
 
     pub(crate) fn post_alert(&self, alert: &Alert<'_>) -> Result<(), HostError> {

@@ -37,10 +37,7 @@ pub struct Sender {
 
 impl From<SocketAddr> for Sender {
     fn from(addr: SocketAddr) -> Self {
-        Self {
-            addr,
-            peer_id: [0; 20],
-        }
+        Self { addr, peer_id: [0; 20] }
     }
 }
 
@@ -106,29 +103,15 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) const NONE: Self = Self {
-        ip: [0; 16],
-        scope: 0,
-        port: 0,
-        family: 0,
-        reserved: 0,
-    };
+    pub(crate) const NONE: Self = Self { ip: [0; 16], scope: 0, port: 0, family: 0, reserved: 0 };
 
     pub(crate) fn addr(self) -> Option<SocketAddr> {
         match self.family {
             4 => {
                 let [a, b, c, d, ..] = self.ip;
-                Some(SocketAddr::new(
-                    IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-                    self.port,
-                ))
+                Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), self.port))
             }
-            6 => Some(SocketAddr::V6(SocketAddrV6::new(
-                Ipv6Addr::from(self.ip),
-                self.port,
-                0,
-                self.scope,
-            ))),
+            6 => Some(SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(self.ip), self.port, 0, self.scope))),
             _ => None,
         }
     }
@@ -141,10 +124,7 @@ impl Endpoint {
 
 impl From<SocketAddr> for Endpoint {
     fn from(addr: SocketAddr) -> Self {
-        let mut endpoint = Self {
-            port: addr.port(),
-            ..Self::NONE
-        };
+        let mut endpoint = Self { port: addr.port(), ..Self::NONE };
         match addr {
             SocketAddr::V4(v4) => {
                 endpoint.family = 4;
@@ -176,21 +156,11 @@ impl sealed::Plain for RawBlockSender {}
 impl Record for BlockSender {
     type Raw = RawBlockSender;
     fn to_raw(&self) -> RawBlockSender {
-        RawBlockSender {
-            block: self.block,
-            endpoint: self.sender.addr.into(),
-            peer_id: self.sender.peer_id,
-        }
+        RawBlockSender { block: self.block, endpoint: self.sender.addr.into(), peer_id: self.sender.peer_id }
     }
     fn from_raw(raw: RawBlockSender) -> Self {
-        let sender = Sender {
-            addr: raw.endpoint.addr_or_unspecified(),
-            peer_id: raw.peer_id,
-        };
-        Self {
-            block: raw.block,
-            sender,
-        }
+        let sender = Sender { addr: raw.endpoint.addr_or_unspecified(), peer_id: raw.peer_id };
+        Self { block: raw.block, sender }
     }
 }
 

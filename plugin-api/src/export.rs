@@ -5,9 +5,7 @@ use crate::table::RawHandle;
 use crate::{glue, logger};
 use abi_stable::{
     StableAbi,
-    library::{
-        __call_root_module_loader, CheckTypeLayout, LibHeader, RootModule, RootModuleResult,
-    },
+    library::{__call_root_module_loader, CheckTypeLayout, LibHeader, RootModule, RootModuleResult},
     package_version_strings,
     prefix_type::WithMetadata,
     sabi_types::VersionStrings,
@@ -27,11 +25,7 @@ pub struct PluginRoot {
     pub name: RStr<'static>,
     pub version: RStr<'static>,
     #[sabi(last_prefix_field)]
-    pub init: extern "C" fn(
-        host: RawHandle,
-        settings: RStr<'_>,
-        log_level: u32,
-    ) -> RResult<SessionObj, RString>,
+    pub init: extern "C" fn(host: RawHandle, settings: RStr<'_>, log_level: u32) -> RResult<SessionObj, RString>,
     pub set_log_level: extern "C" fn(u32),
 }
 
@@ -60,9 +54,7 @@ pub struct Header(LibHeader);
 #[doc(hidden)]
 pub const fn header<E: Exported>() -> Header {
     // SAFETY: the constructor returns a `PluginRoot_Ref`, as the type says.
-    Header(unsafe {
-        LibHeader::from_constructor::<PluginRoot_Ref>(construct::<E>, CheckTypeLayout::Yes)
-    })
+    Header(unsafe { LibHeader::from_constructor::<PluginRoot_Ref>(construct::<E>, CheckTypeLayout::Yes) })
 }
 
 extern "C" fn construct<E: Exported>() -> RootModuleResult {
@@ -85,11 +77,7 @@ impl<E: Exported> Root<E> {
         set_log_level: Self::set_log_level,
     });
 
-    extern "C" fn init(
-        host: RawHandle,
-        settings: RStr<'_>,
-        log_level: u32,
-    ) -> RResult<SessionObj, RString> {
+    extern "C" fn init(host: RawHandle, settings: RStr<'_>, log_level: u32) -> RResult<SessionObj, RString> {
         glue::create::<E::Plugin>(host, settings, log_level)
     }
 
@@ -106,10 +94,7 @@ impl<E: Exported> Root<E> {
 macro_rules! export_plugin {
     ($plugin:ty) => {
         const _: () = {
-            assert!(
-                cfg!(panic = "unwind"),
-                "a plugin must be built with panic = \"unwind\""
-            );
+            assert!(cfg!(panic = "unwind"), "a plugin must be built with panic = \"unwind\"");
 
             struct Export;
             impl $crate::__private::Exported for Export {
@@ -120,14 +105,10 @@ macro_rules! export_plugin {
             #[unsafe(no_mangle)]
             #[used]
             static REEF_PLUGIN_MANIFEST: $crate::manifest::RawManifest =
-                $crate::manifest::RawManifest::of::<$plugin>(
-                    env!("CARGO_PKG_VERSION"),
-                    env!("CARGO_PKG_DESCRIPTION"),
-                );
+                $crate::manifest::RawManifest::of::<$plugin>(env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_DESCRIPTION"));
 
             #[unsafe(no_mangle)]
-            static REEF_PLUGIN_ROOT: $crate::__private::Header =
-                $crate::__private::header::<Export>();
+            static REEF_PLUGIN_ROOT: $crate::__private::Header = $crate::__private::header::<Export>();
         };
     };
 }

@@ -23,9 +23,7 @@ pub struct Settings {
 
 impl Settings {
     pub(crate) fn new(text: &str) -> Self {
-        Self {
-            text: text.to_owned(),
-        }
+        Self { text: text.to_owned() }
     }
 
     /// The table as TOML text, its keys at the top level; empty if there is none.
@@ -49,24 +47,12 @@ impl<T> Slot<T> {
     /// For an object that an author makes in a hook.
     pub(crate) fn new(inner: T) -> Self {
         let owner = logger::current().and_then(|handle| Calls(handle).host().ok());
-        Self {
-            inner,
-            error: None,
-            poisoned: false,
-            owner,
-            instance: None,
-        }
+        Self { inner, error: None, poisoned: false, owner, instance: None }
     }
 
     fn of_instance(inner: T, host: Host) -> Self {
         let instance = Some(Instance::begin(&host));
-        Self {
-            inner,
-            error: None,
-            poisoned: false,
-            owner: Some(host),
-            instance,
-        }
+        Self { inner, error: None, poisoned: false, owner: Some(host), instance }
     }
 }
 
@@ -105,12 +91,7 @@ fn failed(place: &mut Option<String>, error: PluginError) -> HookRet {
 
 #[cold]
 #[inline(never)]
-fn panicked(
-    place: &mut Option<String>,
-    poisoned: &mut bool,
-    hook: &str,
-    payload: Payload,
-) -> HookRet {
+fn panicked(place: &mut Option<String>, poisoned: &mut bool, hook: &str, payload: Payload) -> HookRet {
     *place = Some(format!("panic in {hook}: {}", panic_text(payload)));
     *poisoned = true;
     HookRet::PANICKED
@@ -123,10 +104,7 @@ fn panicked(
 pub(crate) unsafe extern "C" fn take_error<T>(slot: *mut ()) -> RString {
     // SAFETY: the caller's promise.
     let slot = unsafe { &mut *slot.cast::<Slot<T>>() };
-    slot.error.take().map_or_else(
-        || RString::from("poisoned by an earlier panic"),
-        RString::from,
-    )
+    slot.error.take().map_or_else(|| RString::from("poisoned by an earlier panic"), RString::from)
 }
 
 /// Drops the object.
@@ -136,12 +114,7 @@ pub(crate) unsafe extern "C" fn take_error<T>(slot: *mut ()) -> RString {
 pub(crate) unsafe extern "C" fn drop_slot<T>(slot: *mut ()) {
     // SAFETY: the caller's promise.
     let slot = unsafe { Box::from_raw(slot.cast::<Slot<T>>()) };
-    let Slot {
-        inner,
-        owner,
-        instance: _instance,
-        ..
-    } = *slot;
+    let Slot { inner, owner, instance: _instance, .. } = *slot;
     let dropped = match &owner {
         Some(host) => host.with_log(|| caught(move || drop(inner))),
         None => caught(move || drop(inner)),
@@ -203,19 +176,14 @@ fn keep_places_of_caught_panics() {
         if CATCHING.get() == 0 {
             return previous(info);
         }
-        let at = info
-            .location()
-            .map(|place| format!("{}:{}", place.file(), place.line()));
+        let at = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
         PANIC_AT.with(|kept| *kept.borrow_mut() = at);
     }));
 }
 
 /// The message and place of a caught panic.
 pub(crate) fn panic_text(payload: Payload) -> String {
-    let message = match (
-        payload.downcast_ref::<&str>(),
-        payload.downcast_ref::<String>(),
-    ) {
+    let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(text), _) => (*text).to_owned(),
         (None, Some(text)) => text.clone(),
         (None, None) => "a panic without a text".to_owned(),

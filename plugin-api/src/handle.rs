@@ -96,19 +96,12 @@ impl fmt::Debug for Host {
 }
 
 /// Starts a named thread whose log lines reach the host and whose panic is reported to it instead of vanishing.
-pub fn spawn(
-    host: &Host,
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> io::Result<thread::JoinHandle<()>> {
+pub fn spawn(host: &Host, name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
     let (host, thread_name) = (host.clone(), name.to_owned());
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         host.with_log(|| {
             if let Err(payload) = caught(work) {
-                host.report_panic(&format!(
-                    "panic in thread {thread_name}: {}",
-                    panic_text(payload)
-                ));
+                host.report_panic(&format!("panic in thread {thread_name}: {}", panic_text(payload)));
             }
         });
     })

@@ -32,12 +32,9 @@ impl HandshakeEntries {
         self.extensions.push(name.into());
     }
 
-    /// Puts `key` in the handshake, its value bencoded. A later plugin's value wins.
+    /// Puts `key` in the handshake, its value bencoded (see [`bencode`](crate::bencode)). A later plugin's value wins.
     pub fn set(&mut self, key: &str, bencoded: impl Into<Vec<u8>>) {
-        self.values.push(HandshakeValue {
-            key: key.into(),
-            bencoded: bencoded.into().into(),
-        });
+        self.values.push(HandshakeValue { key: key.into(), bencoded: bencoded.into().into() });
     }
 
     /// The claimed names, in order.
@@ -47,8 +44,6 @@ impl HandshakeEntries {
 
     /// The keys and their bencoded values, in order.
     pub fn values(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.values
-            .iter()
-            .map(|value| (value.key.as_str(), value.bencoded.as_slice()))
+        self.values.iter().map(|value| (value.key.as_str(), value.bencoded.as_slice()))
     }
 }

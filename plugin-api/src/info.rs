@@ -129,10 +129,7 @@ pub struct PeerInfo {
 impl PeerInfo {
     /// A peer at this address of which nothing else is known.
     pub fn new(addr: SocketAddr) -> Self {
-        Self::from_raw(RawPeerInfo {
-            endpoint: addr.into(),
-            ..RawPeerInfo::ZERO
-        })
+        Self::from_raw(RawPeerInfo { endpoint: addr.into(), ..RawPeerInfo::ZERO })
     }
 }
 
@@ -347,9 +344,6 @@ mod tests {
             offset_of!(RawPeerInfo, send_queue),
         ];
         assert_eq!(peer, [0, 24, 48, 68, 72, 76, 80]);
-        assert_eq!(
-            (size_of::<RawPeerInfo>(), size_of::<RawBlockSender>()),
-            (88, 48)
-        );
+        assert_eq!((size_of::<RawPeerInfo>(), size_of::<RawBlockSender>()), (88, 48));
     }
 }

@@ -46,16 +46,13 @@
 //! author's signature, never let a panic cross, and never change what is there: tables grow at their end.
 
 // abi_stable's derives name generated types and items in their own way.
-#![allow(
-    non_camel_case_types,
-    non_local_definitions,
-    clippy::undocumented_unsafe_blocks
-)]
+#![allow(non_camel_case_types, non_local_definitions, clippy::undocumented_unsafe_blocks)]
 
 // `#[hooks]` and `export_plugin!` name this crate by its name, in its own tests too.
 extern crate self as reef_plugin_api;
 
 mod alert;
+pub mod bencode;
 mod buffer;
 mod calls;
 mod context;
@@ -64,6 +61,8 @@ mod export;
 mod glue;
 mod handle;
 mod handshake;
+#[cfg(feature = "host")]
+pub mod host;
 mod info;
 mod level;
 mod logger;
@@ -73,15 +72,14 @@ mod records;
 mod result;
 mod session;
 mod table;
+pub mod testing;
 mod torrent;
 
 pub use alert::Alert;
 pub use buffer::Buffer;
 pub use calls::{HostCalls, LogLine};
 pub use context::{Peer, PeerCx, SessionCx, Torrent, TorrentCx};
-pub use endpoint::{
-    BlockSender, PeerKey, PeerRequest, Sender, TorrentId, add_peer_flags, pex_flags, source,
-};
+pub use endpoint::{BlockSender, PeerKey, PeerRequest, Sender, TorrentId, add_peer_flags, pex_flags, source};
 pub use glue::Settings;
 pub use handle::{Host, spawn};
 pub use handshake::HandshakeEntries;

@@ -50,9 +50,7 @@ impl Drop for Instance {
     fn drop(&mut self) {
         let ended = {
             let mut living = living();
-            let place = living
-                .iter()
-                .position(|other| std::ptr::eq(other.raw().ctx, self.0.raw().ctx));
+            let place = living.iter().position(|other| std::ptr::eq(other.raw().ctx, self.0.raw().ctx));
             place.map(|place| living.remove(place))
         };
         // Dropped without the lock: the host's code runs here.

@@ -40,9 +40,7 @@ impl Manifest {
 
     fn parse(block: &[u8]) -> Option<Self> {
         let name = text(block.get(NAME..VERSION)?)?;
-        let known = |byte: u8| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-        };
+        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
         if name.is_empty() || !name.bytes().all(known) {
             return None;
         }
@@ -65,26 +63,15 @@ pub struct RawManifest([u8; SIZE]);
 impl RawManifest {
     /// The manifest of this plugin, made while it is compiled.
     pub const fn of<S: SessionPlugin>(version: &str, description: &str) -> Self {
-        assert!(
-            S::NAME.len() <= VERSION - NAME,
-            "a plugin's name has at most 64 bytes"
-        );
-        assert!(
-            version.len() <= DESCRIPTION - VERSION,
-            "a plugin's version has at most 32 bytes"
-        );
+        assert!(S::NAME.len() <= VERSION - NAME, "a plugin's name has at most 64 bytes");
+        assert!(version.len() <= DESCRIPTION - VERSION, "a plugin's version has at most 32 bytes");
         let block = put([0; SIZE], 0, MAGIC, MAGIC.len());
         let block = put(block, 16, &crate::API_MAJOR.to_le_bytes(), 4);
         let block = put(block, 20, &crate::API_MINOR.to_le_bytes(), 4);
         let block = put(block, 24, &S::HOOKS.to_le_bytes(), 8);
         let block = put(block, NAME, S::NAME.as_bytes(), S::NAME.len());
         let block = put(block, VERSION, version.as_bytes(), version.len());
-        Self(put(
-            block,
-            DESCRIPTION,
-            description.as_bytes(),
-            whole_characters(description, SIZE - DESCRIPTION),
-        ))
+        Self(put(block, DESCRIPTION, description.as_bytes(), whole_characters(description, SIZE - DESCRIPTION)))
     }
 }
 
@@ -117,13 +104,8 @@ const fn whole_characters(text: &str, room: usize) -> usize {
 }
 
 fn text(field: &[u8]) -> Option<String> {
-    let end = field
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(field.len());
-    std::str::from_utf8(field.get(..end)?)
-        .ok()
-        .map(str::to_owned)
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    std::str::from_utf8(field.get(..end)?).ok().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -151,14 +133,8 @@ mod tests {
         file.extend(raw.0);
         file.extend([1; 77]);
         let found = Manifest::find(&file).expect("a manifest");
-        assert_eq!(
-            (found.name.as_str(), found.version.as_str()),
-            ("named_one", "1.2.3-beta")
-        );
-        assert_eq!(
-            (found.api_major, found.api_minor),
-            (crate::API_MAJOR, crate::API_MINOR)
-        );
+        assert_eq!((found.name.as_str(), found.version.as_str()), ("named_one", "1.2.3-beta"));
+        assert_eq!((found.api_major, found.api_minor), (crate::API_MAJOR, crate::API_MINOR));
         assert_eq!(found.session_hooks, crate::bits::SessionPlugin::on_tick);
         assert_eq!(found.description, expected);
     }
@@ -168,20 +144,14 @@ mod tests {
         check("", "");
         check("does a thing", "does a thing");
         check(&"ü".repeat(200), &"ü".repeat(64));
-        check(
-            &format!("x{}", "ü".repeat(200)),
-            &format!("x{}", "ü".repeat(63)),
-        );
+        check(&format!("x{}", "ü".repeat(200)), &format!("x{}", "ü".repeat(63)));
     }
 
     #[test]
     fn other_files_have_none() {
         assert_eq!(Manifest::find(b""), None);
         assert_eq!(Manifest::find(&[0; 1000]), None);
-        assert_eq!(
-            Manifest::find(&[MAGIC.as_slice(), &[0xff; 300]].concat()),
-            None
-        );
+        assert_eq!(Manifest::find(&[MAGIC.as_slice(), &[0xff; 300]].concat()), None);
         let raw = RawManifest::of::<Named>("1", "");
         assert_eq!(Manifest::find(&raw.0[..255]), None);
     }

@@ -29,15 +29,10 @@ pub(crate) struct RecordOut {
 
 impl RecordOut {
     /// Calls `fill` with room for one `T`, and reads what it left there.
-    pub(crate) fn read<T: Record, E>(
-        fill: impl FnOnce(&mut Self) -> Result<(), E>,
-    ) -> Result<T, E> {
+    pub(crate) fn read<T: Record, E>(fill: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<T, E> {
         // All zero is a value of every `Plain` type.
         let mut raw = MaybeUninit::<T::Raw>::zeroed();
-        let mut out = Self {
-            at: raw.as_mut_ptr().cast(),
-            size: size_of::<T::Raw>() as u32,
-        };
+        let mut out = Self { at: raw.as_mut_ptr().cast(), size: size_of::<T::Raw>() as u32 };
         fill(&mut out)?;
         // SAFETY: zeroed above, then at most overwritten with a record's bytes; `Plain` takes any of them.
         Ok(T::from_raw(unsafe { raw.assume_init() }))
@@ -62,26 +57,17 @@ pub(crate) struct RecordList {
 
 impl RecordList {
     pub(crate) fn new() -> Self {
-        Self {
-            bytes: RVec::new(),
-            stride: 0,
-        }
+        Self { bytes: RVec::new(), stride: 0 }
     }
 
     pub(crate) fn from_records<T: Record>(records: &[T]) -> Self {
         let stride = size_of::<T::Raw>();
         let mut bytes = vec![0u8; records.len() * stride];
         for (record, place) in records.iter().zip(bytes.chunks_exact_mut(stride)) {
-            let mut out = RecordOut {
-                at: place.as_mut_ptr(),
-                size: stride as u32,
-            };
+            let mut out = RecordOut { at: place.as_mut_ptr(), size: stride as u32 };
             out.write(record);
         }
-        Self {
-            bytes: bytes.into(),
-            stride: stride as u32,
-        }
+        Self { bytes: bytes.into(), stride: stride as u32 }
     }
 
     pub(crate) fn records<T: Record>(&self) -> Vec<T> {
@@ -133,10 +119,7 @@ mod tests {
     impl Record for Long {
         type Raw = RawLong;
         fn to_raw(&self) -> RawLong {
-            RawLong {
-                a: self.0,
-                b: self.1,
-            }
+            RawLong { a: self.0, b: self.1 }
         }
         fn from_raw(raw: RawLong) -> Self {
             Self(raw.a, raw.b)
@@ -150,10 +133,7 @@ mod tests {
             Ok(())
         });
         assert_eq!(read, Ok(Long(7, 0)));
-        assert_eq!(
-            RecordList::from_records(&[Short(1), Short(2)]).records::<Long>(),
-            [Long(1, 0), Long(2, 0)]
-        );
+        assert_eq!(RecordList::from_records(&[Short(1), Short(2)]).records::<Long>(), [Long(1, 0), Long(2, 0)]);
     }
 
     #[test]
@@ -163,10 +143,7 @@ mod tests {
             Ok(())
         });
         assert_eq!(read, Ok(Short(7)));
-        assert_eq!(
-            RecordList::from_records(&[Long(1, 9), Long(2, 9)]).records::<Short>(),
-            [Short(1), Short(2)]
-        );
+        assert_eq!(RecordList::from_records(&[Long(1, 9), Long(2, 9)]).records::<Short>(), [Short(1), Short(2)]);
     }
 
     #[test]

@@ -60,14 +60,7 @@ impl<'a> Call<'a> {
             ctx: std::ptr::from_ref(host).cast(),
             table: HostTable_Ref(Borrowed::<H>::TABLE.static_as_prefix()),
         };
-        Self {
-            raw: RawCx {
-                handle,
-                torrent,
-                peer,
-            },
-            host: PhantomData,
-        }
+        Self { raw: RawCx { handle, torrent, peer }, host: PhantomData }
     }
 
     pub(crate) fn raw(&self) -> &RawCx {
@@ -77,18 +70,14 @@ impl<'a> Call<'a> {
 
 /// A reference-counted host object as a raw handle that owns one count.
 pub(crate) fn shared_handle<H: HostCalls + Send + Sync + 'static>(host: Arc<H>) -> RawHandle {
-    RawHandle {
-        ctx: Arc::into_raw(host).cast(),
-        table: HostTable_Ref(Shared::<H>::TABLE.static_as_prefix()),
-    }
+    RawHandle { ctx: Arc::into_raw(host).cast(), table: HostTable_Ref(Shared::<H>::TABLE.static_as_prefix()) }
 }
 
 /// The functions for a context, which nobody may keep.
 struct Borrowed<H>(PhantomData<H>);
 
 impl<H: HostCalls> Borrowed<H> {
-    const TABLE: &'static WithMetadata<HostTable> =
-        &WithMetadata::new(table::<H>(Self::retain, Self::release));
+    const TABLE: &'static WithMetadata<HostTable> = &WithMetadata::new(table::<H>(Self::retain, Self::release));
 
     extern "C" fn retain(_ctx: *const ()) {}
     extern "C" fn release(_ctx: *const ()) {}
@@ -98,8 +87,7 @@ impl<H: HostCalls> Borrowed<H> {
 struct Shared<H>(PhantomData<H>);
 
 impl<H: HostCalls + Send + Sync + 'static> Shared<H> {
-    const TABLE: &'static WithMetadata<HostTable> =
-        &WithMetadata::new(table::<H>(Self::retain, Self::release));
+    const TABLE: &'static WithMetadata<HostTable> = &WithMetadata::new(table::<H>(Self::retain, Self::release));
 
     extern "C" fn retain(ctx: *const ()) {
         // SAFETY: `ctx` came from `Arc::into_raw` in `shared_handle`, and the calling handle holds a count.
@@ -117,11 +105,7 @@ fn enter<H: HostCalls>(ctx: *const (), body: impl FnOnce(&H) -> Result<(), HostE
     // SAFETY: `ctx` is the `&H` of a running hook call, or the `Arc<H>` of a handle that is alive.
     let host = unsafe { &*ctx.cast::<H>() };
     let run = || {
-        if host.is_gone() {
-            HostRet::GONE
-        } else {
-            body(host).into()
-        }
+        if host.is_gone() { HostRet::GONE } else { body(host).into() }
     };
     contain("a host function", run).unwrap_or(HostRet::FAILED)
 }
