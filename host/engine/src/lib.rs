@@ -17,6 +17,7 @@ pub mod hooks;
 pub mod ids;
 pub mod input;
 pub mod output;
+pub mod policy;
 pub mod resume;
 pub mod session;
 pub mod settings;
