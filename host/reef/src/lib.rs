@@ -1,1 +1,3 @@
 //! A BitTorrent engine that hosts plugins.
+
+pub mod disk;

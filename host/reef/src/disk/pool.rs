@@ -1,0 +1,344 @@
+//! The threads that do disk jobs. They share one queue and one table of open files; each has one buffer to read into.
+//! A thread never waits for another one while it holds a lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use reef_engine::TorrentId;
+use reef_engine::disk::{
+    DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, Expect, OpenStorage, Verdict,
+};
+use reef_proto::message::BlockRequest;
+
+use super::hash::check_pieces;
+use super::open_files::OpenFiles;
+use super::queue::{Queue, scope};
+use super::storage::{FileRange, Storage};
+use super::vectored::total;
+
+/// How a [`DiskPool`] is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Threads that hash, read and write; at least one.
+    pub threads: usize,
+    /// How many files are kept open.
+    pub max_open_files: usize,
+    /// Up to how many bytes of whole pieces one thread hashes and writes at once, when that many wait.
+    pub batch: usize,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self { threads: cores.clamp(2, 4), max_open_files: 256, batch: 1024 * 1024 }
+    }
+}
+
+/// Called with the answer to each job, on one of the pool's threads.
+pub type OnDone = Arc<dyn Fn(DiskDone) + Send + Sync>;
+
+/// Called with a block and the tag it was asked for with, on one of the pool's threads.
+pub type OnBlock = Arc<dyn Fn(u64, Result<Bytes, DiskError>) + Send + Sync>;
+
+/// The threads that do disk jobs. Dropping it drops the jobs that wait and joins the threads.
+pub struct DiskPool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    work: Mutex<Work>,
+    wake: Condvar,
+    storages: RwLock<HashMap<TorrentId, Arc<Storage>>>,
+    files: Arc<OpenFiles>,
+    on_done: OnDone,
+    batch: usize,
+}
+
+#[derive(Default)]
+struct Work {
+    jobs: Queue,
+    blocks: VecDeque<BlockRead>,
+    /// Blocks that were read since the last job.
+    blocks_in_a_row: u32,
+    stopping: bool,
+}
+
+struct BlockRead {
+    torrent: TorrentId,
+    request: BlockRequest,
+    tag: u64,
+    on_block: OnBlock,
+}
+
+enum Task {
+    Jobs(Vec<DiskJob>),
+    Block(BlockRead),
+}
+
+impl DiskPool {
+    /// Starts the threads. `on_done` gets the answer to each job.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub fn start(config: PoolConfig, on_done: OnDone) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            work: Mutex::default(),
+            wake: Condvar::new(),
+            storages: RwLock::default(),
+            files: Arc::new(OpenFiles::new(config.max_open_files)),
+            on_done,
+            batch: config.batch,
+        });
+        let mut pool = Self { shared, threads: Vec::new() };
+        for number in 0..config.threads.max(1) {
+            let shared = pool.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("reef-disk-{number}"));
+            pool.threads.push(thread.spawn(move || shared.run())?);
+        }
+        Ok(pool)
+    }
+
+    /// Queues a job. It is answered once, through `on_done`; a [`DiskOp::SetWanted`] has no answer.
+    pub fn submit(&self, job: DiskJob) {
+        let mut work = self.shared.work();
+        work.jobs.push(job);
+        let ready = work.jobs.ready() > 0;
+        drop(work);
+        if ready {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Reads a block for a peer, ahead of the jobs that wait. `on_block` gets the tag with it.
+    pub fn read_block(&self, torrent: TorrentId, request: BlockRequest, tag: u64, on_block: &OnBlock) {
+        let on_block = on_block.clone();
+        self.shared.work().blocks.push_back(BlockRead { torrent, request, tag, on_block });
+        self.shared.wake.notify_one();
+    }
+
+    /// Where a block's bytes are, in order, if all of them are in files that are open; otherwise
+    /// [`Self::read_block`] finds them (and opens the files). Does no I/O. The block is not looked at: whether the
+    /// bytes are in the page cache is told by [`in_page_cache`].
+    pub fn ranges(&self, torrent: TorrentId, request: &BlockRequest) -> Option<Vec<FileRange>> {
+        self.shared.storage(torrent)?.ranges(request)
+    }
+
+    /// Puts on stable storage what was written of these torrents. Returns those where that failed, whose files may now
+    /// lack bytes that were reported as written.
+    pub fn sync(&self, torrents: &[TorrentId]) -> Vec<TorrentId> {
+        let fails = |torrent: &&TorrentId| match self.shared.storage(**torrent).map(|storage| storage.sync()) {
+            Some(Err(error)) => {
+                log::error!("{error}");
+                true
+            }
+            _ => false,
+        };
+        torrents.iter().filter(fails).copied().collect()
+    }
+}
+
+impl Drop for DiskPool {
+    fn drop(&mut self) {
+        self.shared.work().stopping = true;
+        self.shared.wake.notify_all();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a disk thread panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        let mut scratch = vec![0; CHECK_STEP];
+        while let Some(task) = self.next_task() {
+            match task {
+                Task::Block(read) => self.do_block(&read),
+                Task::Jobs(jobs) => self.do_jobs(jobs, &mut scratch),
+            }
+        }
+    }
+
+    /// Waits for something to do; `None` when the pool stops.
+    fn next_task(&self) -> Option<Task> {
+        let mut work = self.work();
+        loop {
+            if work.stopping {
+                return None;
+            }
+            if let Some(task) = work.take(self.batch) {
+                return Some(task);
+            }
+            work = self.wake.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn do_block(&self, read: &BlockRead) {
+        let BlockRequest { piece, begin, length } = read.request;
+        let storage = self.storage(read.torrent).ok_or_else(not_open);
+        (read.on_block)(read.tag, storage.and_then(|storage| storage.read(piece, begin, length)));
+    }
+
+    fn do_jobs(&self, jobs: Vec<DiskJob>, scratch: &mut [u8]) {
+        let scopes: Vec<_> = jobs.iter().map(scope).collect();
+        let mut pieces = Vec::new();
+        for DiskJob { torrent, op } in jobs {
+            match op {
+                DiskOp::WritePiece { piece, data, expect } => pieces.push(PieceWrite { torrent, piece, data, expect }),
+                other => {
+                    if let Some(result) = self.do_one(torrent, other, scratch) {
+                        (self.on_done)(DiskDone { torrent, result });
+                    }
+                }
+            }
+        }
+        self.write_pieces(pieces);
+        let mut work = self.work();
+        scopes.into_iter().for_each(|scope| work.jobs.done(scope));
+        let ready = work.jobs.ready();
+        drop(work);
+        // This thread takes one of them itself.
+        (1..ready).for_each(|_| self.wake.notify_one());
+    }
+
+    fn do_one(&self, torrent: TorrentId, op: DiskOp, scratch: &mut [u8]) -> Option<DiskResult> {
+        let storage = || self.storage(torrent).ok_or_else(not_open);
+        Some(match op {
+            DiskOp::Open(open) => DiskResult::Opened(Ok(self.open(torrent, *open))),
+            DiskOp::SetWanted(wanted) => {
+                if let Ok(storage) = storage() {
+                    storage.set_wanted(&wanted);
+                }
+                return None;
+            }
+            DiskOp::WritePiece { piece, data, .. } => DiskResult::Checked { piece, outcome: Err(not_open()), data },
+            DiskOp::WriteRun { piece, begin, data } => DiskResult::Written {
+                piece,
+                begin,
+                length: u32::try_from(total(&data)).unwrap_or(u32::MAX),
+                outcome: storage().and_then(|storage| storage.write_run(piece, begin, &data)),
+            },
+            DiskOp::CheckPiece { piece, expect } => {
+                let outcome = storage().and_then(|storage| storage.check(piece, expect, scratch));
+                DiskResult::Checked { piece, outcome, data: Vec::new() }
+            }
+            DiskOp::Read { piece, begin, length } => {
+                let outcome = storage().and_then(|storage| storage.read(piece, begin, length));
+                DiskResult::Read { piece, begin, outcome }
+            }
+            DiskOp::Finish => DiskResult::Finished(storage().and_then(|storage| storage.finish())),
+            DiskOp::Close { delete_files } => DiskResult::Closed(self.close(torrent, delete_files)),
+        })
+    }
+
+    fn open(&self, torrent: TorrentId, open: OpenStorage) -> reef_engine::disk::Opened {
+        let (storage, opened) = Storage::open(torrent, open, self.files.clone());
+        self.storages.write().unwrap_or_else(PoisonError::into_inner).insert(torrent, Arc::new(storage));
+        opened
+    }
+
+    fn close(&self, torrent: TorrentId, delete_files: bool) -> Result<(), DiskError> {
+        let storage = self.storages.write().unwrap_or_else(PoisonError::into_inner).remove(&torrent);
+        let Some(storage) = storage else { return Ok(()) };
+        if delete_files { storage.delete() } else { storage.close() }
+    }
+
+    /// Hashes the pieces (of one torrent) and writes the right ones, neighbours in one go.
+    fn write_pieces(&self, mut pieces: Vec<PieceWrite>) {
+        let Some(first) = pieces.first() else { return };
+        let storage = self.storage(first.torrent);
+        pieces.sort_by_key(|piece| piece.piece);
+        let outcomes = match storage {
+            Some(storage) => write_checked(&storage, &pieces),
+            None => pieces.iter().map(|_| Err(not_open())).collect(),
+        };
+        for (PieceWrite { torrent, piece, data, .. }, outcome) in pieces.into_iter().zip(outcomes) {
+            (self.on_done)(DiskDone { torrent, result: DiskResult::Checked { piece, outcome, data } });
+        }
+    }
+
+    fn storage(&self, torrent: TorrentId) -> Option<Arc<Storage>> {
+        self.storages.read().unwrap_or_else(PoisonError::into_inner).get(&torrent).cloned()
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// Blocks for peers go first, but not for ever.
+    fn take(&mut self, batch: usize) -> Option<Task> {
+        let jobs_first = self.blocks_in_a_row >= MAX_BLOCKS_IN_A_ROW && self.jobs.ready() > 0;
+        if !jobs_first && let Some(read) = self.blocks.pop_front() {
+            self.blocks_in_a_row += 1;
+            return Some(Task::Block(read));
+        }
+        self.blocks_in_a_row = 0;
+        self.jobs.take(batch).map(Task::Jobs)
+    }
+}
+
+struct PieceWrite {
+    torrent: TorrentId,
+    piece: u32,
+    data: Vec<Bytes>,
+    expect: Expect,
+}
+
+/// The verdicts on pieces, in their order; the right ones are written.
+fn write_checked(storage: &Storage, pieces: &[PieceWrite]) -> Vec<Result<Verdict, DiskError>> {
+    let layout = storage.layout();
+    let hashable: Vec<_> = pieces.iter().map(|piece| (piece.piece, &piece.data[..], piece.expect)).collect();
+    let mut verdicts = check_pieces(layout, &hashable);
+    for (piece, verdict) in pieces.iter().zip(&mut verdicts) {
+        if total(&piece.data) != u64::from(layout.piece_size(piece.piece)) {
+            *verdict = Verdict::Failed;
+        }
+    }
+    let mut outcomes: Vec<_> = verdicts.into_iter().map(Ok).collect();
+    let mut start = 0;
+    while start < pieces.len() {
+        let right = |index: usize| outcomes[index] == Ok(Verdict::Passed);
+        let follows = |index: usize| right(index) && pieces[index].piece == pieces[index - 1].piece + 1;
+        let end = (start + 1..pieces.len()).find(|&index| !follows(index)).unwrap_or(pieces.len());
+        if right(start) {
+            write_neighbours(storage, &pieces[start..end], &mut outcomes[start..end]);
+            start = end;
+        } else {
+            start += 1;
+        }
+    }
+    outcomes
+}
+
+/// Writes adjacent pieces as one. If that fails each is tried by itself, so that each has its own outcome.
+fn write_neighbours(storage: &Storage, pieces: &[PieceWrite], outcomes: &mut [Result<Verdict, DiskError>]) {
+    if let [first, _, ..] = pieces {
+        let data: Vec<Bytes> = pieces.iter().flat_map(|piece| piece.data.iter().cloned()).collect();
+        if storage.write(first.piece, 0, &data).is_ok() {
+            return;
+        }
+    }
+    for (piece, outcome) in pieces.iter().zip(outcomes) {
+        if let Err(error) = storage.write(piece.piece, 0, &piece.data) {
+            *outcome = Err(error);
+        }
+    }
+}
+
+fn not_open() -> DiskError {
+    let message = "the torrent's storage is not open".to_owned();
+    DiskError { kind: DiskErrorKind::Other, path: String::new(), message }
+}
+
+/// How much of a piece is read at once to be hashed, in bytes.
+const CHECK_STEP: usize = 1024 * 1024;
+
+/// After so many blocks for peers one job is done, if there is any.
+const MAX_BLOCKS_IN_A_ROW: u32 = 8;

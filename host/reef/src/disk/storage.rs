@@ -1,0 +1,465 @@
+//! One torrent's storage: where its bytes are, and how they get there.
+//!
+//! A byte lies in its file, in the part file (when its file is not wanted and does not exist), or nowhere (pad files,
+//! BEP 47: always zero, never written). A file is made when its first byte is written, an empty one when the torrent
+//! finishes. Nothing is mapped into memory. It decides nothing about pieces: it is told what to write and when.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::num::NonZeroU64;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use reef_engine::TorrentId;
+use reef_engine::disk::{DiskError, DiskErrorKind, Expect, FileStat, OpenStorage, Opened, Verdict};
+use reef_proto::layout::{FileEntry, FileSlice, Layout};
+use reef_proto::message::BlockRequest;
+use rustix::fs::Advice;
+
+use super::failure::{failure, refusal, too_short};
+use super::folder::{Access, Folder};
+use super::hash::PieceHasher;
+use super::open_files::{OpenFiles, is_gone};
+use super::part_file::PartFile;
+use super::vectored::{Gather, total, write_all_at};
+
+/// A run of bytes in a file.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    /// The file, open for reading.
+    pub file: Arc<File>,
+    /// Where in the file the run begins, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes. The file may turn out to be shorter.
+    pub length: u64,
+}
+
+/// A torrent's files.
+pub(super) struct Storage {
+    torrent: TorrentId,
+    layout: Arc<Layout>,
+    folder: Folder,
+    files: Arc<OpenFiles>,
+    part: PartFile,
+    places: RwLock<Vec<Place>>,
+    written: Mutex<Written>,
+    streams: Mutex<HashMap<u32, Stream>>,
+}
+
+/// Where a file's bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// In the file, which is wanted.
+    Wanted,
+    /// In the file, which was there although nobody wants it.
+    Unwanted,
+    /// In the part file.
+    Part,
+    /// Nowhere: padding.
+    Pad,
+}
+
+/// What is not yet on stable storage.
+#[derive(Default)]
+struct Written {
+    files: BTreeSet<usize>,
+    /// The first failure to put something there. The kernel reports it once and forgets the bytes, so it stands for as
+    /// long as this storage is open.
+    lost: Option<DiskError>,
+}
+
+/// The hash of a piece's first `position` bytes, which were hashed while they were written.
+struct Stream {
+    hasher: PieceHasher,
+    position: u32,
+}
+
+/// Whether a file that was removed after it was opened will do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Handle {
+    /// Any: what we read was right once.
+    Any,
+    /// Only the file that now has the name.
+    Current,
+}
+
+impl Storage {
+    /// Looks at what is there. Makes nothing, but for one case: bytes in the part file whose file is wanted are moved
+    /// to it, which an earlier run was told to do and could not finish.
+    pub(super) fn open(torrent: TorrentId, open: OpenStorage, files: Arc<OpenFiles>) -> (Self, Opened) {
+        let OpenStorage { layout, save_path, wanted, part_name } = open;
+        let folder = Folder::new(save_path);
+        let part = PartFile::open(&folder, &part_name, &layout);
+        let mut look = folder.look();
+        let stat = |entry: &FileEntry| if entry.pad { None } else { look.stat(&entry.path) };
+        let stats: Vec<_> = layout.files().iter().map(stat).collect();
+        let held = part.held_files();
+        let place = |(index, entry): (usize, &FileEntry)| match (entry.pad, is_wanted(&wanted, index)) {
+            (true, _) => Place::Pad,
+            (false, true) if held.contains(&index) => Place::Part,
+            (false, true) => Place::Wanted,
+            (false, false) if stats[index].is_some() && !held.contains(&index) => Place::Unwanted,
+            (false, false) => Place::Part,
+        };
+        let places = layout.files().iter().enumerate().map(place).collect();
+        let opened = Opened { files: stats, free_space: folder.free_space() };
+        drop(look);
+        let storage = Self {
+            torrent,
+            layout,
+            folder,
+            files,
+            part,
+            places: RwLock::new(places),
+            written: Mutex::default(),
+            streams: Mutex::default(),
+        };
+        if !held.is_empty() {
+            storage.set_wanted(&wanted);
+        }
+        (storage, opened)
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Moves files between the part file and their own place. What cannot be moved stays where it is, stays readable
+    /// there, and is tried again by [`Self::finish`].
+    pub(super) fn set_wanted(&self, wanted: &[bool]) {
+        let mut look = self.folder.look();
+        for (index, entry) in self.layout.files().iter().enumerate() {
+            let next = match (self.place(index), is_wanted(wanted, index)) {
+                (Place::Pad, _) => Place::Pad,
+                (Place::Part, true) => match self.export(index) {
+                    Ok(()) => Place::Wanted,
+                    Err(error) => {
+                        log::warn!("the part file's bytes could not be moved to their file: {error}");
+                        Place::Part
+                    }
+                },
+                (_, true) => Place::Wanted,
+                (Place::Wanted, false) if look.stat(&entry.path).is_none() => {
+                    self.files.close(self.torrent, index);
+                    Place::Part
+                }
+                (Place::Wanted | Place::Unwanted, false) => Place::Unwanted,
+                (Place::Part, false) => Place::Part,
+            };
+            self.places_mut()[index] = next;
+        }
+    }
+
+    /// Writes the bytes from `begin` of `piece` on; they may go on into the pieces after it.
+    pub(super) fn write(&self, piece: u32, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
+        let offset = self.layout.piece_offset(piece) + u64::from(begin);
+        let mut gather = Gather::new(data);
+        for slice in self.layout.slices_at(offset, total(data)) {
+            match self.place(slice.file) {
+                Place::Pad => gather.skip(slice.length),
+                Place::Part => {
+                    for (piece, begin, length) in self.by_piece(slice) {
+                        self.part.write(slice.file, piece, begin, &mut gather.take(length))?;
+                    }
+                }
+                Place::Wanted | Place::Unwanted => {
+                    self.write_file(slice, &mut gather.take(slice.length))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a run of an unfinished piece and hashes it along if it continues what was hashed.
+    pub(super) fn write_run(&self, piece: u32, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
+        let length = total(data);
+        if u64::from(begin) + length > u64::from(self.layout.piece_size(piece)) {
+            return Err(self.outside());
+        }
+        let mut stream = match begin {
+            0 => Some(Stream { hasher: PieceHasher::v1(), position: 0 }),
+            _ => self.streams().remove(&piece),
+        };
+        // Bytes that were hashed before are being replaced: the hash is of no use any more.
+        if stream.as_ref().is_some_and(|stream| begin < stream.position) {
+            stream = None;
+        }
+        if let Some(stream) = stream.as_mut().filter(|stream| stream.position == begin) {
+            data.iter().for_each(|block| stream.hasher.update(block));
+            // At most the piece's length, as checked above.
+            stream.position += u32::try_from(length).unwrap_or(0);
+        }
+        self.write(piece, begin, data)?;
+        if let Some(stream) = stream {
+            self.streams().insert(piece, stream);
+        }
+        Ok(())
+    }
+
+    /// Whether a piece hashes right, reading what was not hashed along. A missing or short file is a wrong hash.
+    pub(super) fn check(&self, piece: u32, expect: Expect, scratch: &mut [u8]) -> Result<Verdict, DiskError> {
+        let stream = self.streams().remove(&piece).filter(|stream| stream.hasher.serves(expect));
+        let fresh = || Stream { hasher: PieceHasher::new(expect, &self.layout, piece), position: 0 };
+        let Stream { mut hasher, position } = stream.unwrap_or_else(fresh);
+        let begin = self.layout.piece_offset(piece) + u64::from(position);
+        let end = self.layout.piece_offset(piece) + u64::from(self.layout.piece_size(piece));
+        self.read_ahead(begin, end);
+        let mut offset = begin;
+        while offset < end {
+            let step = scratch.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
+            let buffer = &mut scratch[..step];
+            match self.read_at(offset, buffer, Handle::Current) {
+                Err(error) if error.kind == DiskErrorKind::Missing => return Ok(Verdict::Failed),
+                other => other?,
+            }
+            hasher.update(buffer);
+            offset += step as u64;
+        }
+        Ok(hasher.verdict(expect))
+    }
+
+    /// Reads a range of a piece.
+    pub(super) fn read(&self, piece: u32, begin: u32, length: u32) -> Result<Bytes, DiskError> {
+        if u64::from(begin) + u64::from(length) > u64::from(self.layout.piece_size(piece)) {
+            return Err(self.outside());
+        }
+        let mut buffer = vec![0; length as usize];
+        self.read_at(self.layout.piece_offset(piece) + u64::from(begin), &mut buffer, Handle::Any)?;
+        Ok(buffer.into())
+    }
+
+    /// Where a block's bytes are, if all of them are in files that are open.
+    pub(super) fn ranges(&self, request: &BlockRequest) -> Option<Vec<FileRange>> {
+        let end = u64::from(request.begin) + u64::from(request.length);
+        if end > u64::from(self.layout.piece_size(request.piece)) {
+            return None;
+        }
+        let slices = self.layout.slices(request.piece, request.begin, request.length);
+        let range = |slice: FileSlice| match self.place(slice.file) {
+            Place::Wanted | Place::Unwanted => {
+                let file = self.files.get(self.torrent, slice.file, Access::Read)?;
+                Some(FileRange { file, offset: slice.offset, length: slice.length })
+            }
+            Place::Part | Place::Pad => None,
+        };
+        slices.map(range).collect()
+    }
+
+    /// Puts everything that was written on stable storage.
+    pub(super) fn sync(&self) -> Result<(), DiskError> {
+        let files = std::mem::take(&mut self.written().files);
+        let sync_file = |index: usize| {
+            let file = self.file(index, Access::Read, Handle::Any)?;
+            file.sync_data().map_err(|error| failure(&self.path(index), &error))
+        };
+        let synced = files.into_iter().try_for_each(sync_file).and_then(|()| self.part.sync());
+        let mut written = self.written();
+        if let Err(error) = synced {
+            written.lost.get_or_insert(error);
+        }
+        written.lost.clone().map_or(Ok(()), Err)
+    }
+
+    /// Makes what has no bytes (empty files, links), gives executables their bit, and syncs. Says what is there then:
+    /// one entry a file, zeros where there is none.
+    pub(super) fn finish(&self) -> Result<Vec<FileStat>, DiskError> {
+        for (index, entry) in self.layout.files().iter().enumerate() {
+            if self.place(index) != Place::Wanted {
+                continue;
+            }
+            if let Some(target) = &entry.symlink {
+                self.folder.symlink(&entry.path, target)?;
+            } else if entry.length == 0 {
+                self.folder.open(&entry.path, Access::Write)?;
+            }
+            if entry.executable && entry.symlink.is_none() {
+                self.make_executable(index)?;
+            }
+        }
+        self.sync()?;
+        let mut look = self.folder.look();
+        let mut stat = |entry: &FileEntry| if entry.pad { None } else { look.stat(&entry.path) };
+        Ok(self.layout.files().iter().map(|entry| stat(entry).unwrap_or_default()).collect())
+    }
+
+    /// Syncs and closes the files.
+    pub(super) fn close(&self) -> Result<(), DiskError> {
+        let synced = self.sync();
+        self.files.close_all(self.torrent);
+        self.part.close();
+        synced
+    }
+
+    /// Closes and removes the files, the part file and the folders that become empty; the save folder stays.
+    pub(super) fn delete(&self) -> Result<(), DiskError> {
+        self.files.close_all(self.torrent);
+        let mut outcome = self.part.delete();
+        let mut folders = BTreeSet::new();
+        for entry in self.layout.files().iter().filter(|entry| !entry.pad) {
+            // What cannot be removed does not keep the others.
+            let removed = self.folder.remove_file(&entry.path);
+            outcome = outcome.and(removed);
+            folders.extend((1..entry.path.len()).map(|depth| &entry.path[..depth]));
+        }
+        let mut deepest_first: Vec<_> = folders.into_iter().collect();
+        deepest_first.sort_by_key(|path| std::cmp::Reverse(path.len()));
+        for folder in deepest_first {
+            let removed = self.folder.remove_empty_folder(folder);
+            outcome = outcome.and(removed);
+        }
+        outcome
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8], handle: Handle) -> Result<(), DiskError> {
+        let mut rest = buffer;
+        for slice in self.layout.slices_at(offset, rest.len() as u64) {
+            // A slice is never longer than what it is a slice of.
+            let (now, later) = rest.split_at_mut(usize::try_from(slice.length).unwrap_or(0));
+            rest = later;
+            match self.place(slice.file) {
+                Place::Pad => now.fill(0),
+                Place::Part => {
+                    let mut now = now;
+                    for (piece, begin, length) in self.by_piece(slice) {
+                        let (part, others) = now.split_at_mut(usize::try_from(length).unwrap_or(0));
+                        self.part.read(piece, begin, part)?;
+                        now = others;
+                    }
+                }
+                Place::Wanted | Place::Unwanted => {
+                    let file = self.file(slice.file, Access::Read, handle)?;
+                    file.read_exact_at(now, slice.offset).map_err(|error| self.read_error(slice.file, &error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_file(&self, slice: FileSlice, data: &mut [std::io::IoSlice<'_>]) -> Result<(), DiskError> {
+        let file = self.file(slice.file, Access::Write, Handle::Any)?;
+        if is_gone(&file) {
+            self.files.close(self.torrent, slice.file);
+            let message = "was removed or replaced while it was being written";
+            return Err(refusal(&self.path(slice.file), DiskErrorKind::Missing, message));
+        }
+        write_all_at(&file, data, slice.offset).map_err(|error| failure(&self.path(slice.file), &error))?;
+        // Only now: a sync that begins earlier has nothing to do with these bytes, and nobody was told of them.
+        self.written().files.insert(slice.file);
+        Ok(())
+    }
+
+    fn file(&self, index: usize, access: Access, handle: Handle) -> Result<Arc<File>, DiskError> {
+        let Some(entry) = self.layout.file(index) else { return Err(self.outside()) };
+        let open = || self.folder.open(&entry.path, access);
+        let file = self.files.get_or_open(self.torrent, index, access, open)?;
+        if handle == Handle::Current && is_gone(&file) {
+            self.files.close(self.torrent, index);
+            return self.files.get_or_open(self.torrent, index, access, open);
+        }
+        Ok(file)
+    }
+
+    /// Copies a file's bytes out of the part file.
+    fn export(&self, index: usize) -> Result<(), DiskError> {
+        let pieces = self.part.pieces_held(self.layout.pieces_of_file(index));
+        let mut buffer = Vec::new();
+        for piece in pieces {
+            let slices = self.layout.slices(piece, 0, self.layout.piece_size(piece));
+            for slice in slices.filter(|slice| slice.file == index) {
+                for (piece, begin, length) in self.by_piece(slice) {
+                    buffer.resize(usize::try_from(length).unwrap_or(0), 0);
+                    self.part.read(piece, begin, &mut buffer)?;
+                    self.write_file(slice, &mut [std::io::IoSlice::new(&buffer)])?;
+                }
+            }
+        }
+        if self.written().files.contains(&index) {
+            let file = self.file(index, Access::Write, Handle::Any)?;
+            file.sync_data().map_err(|error| failure(&self.path(index), &error))?;
+        }
+        self.part.release(index, &self.layout)
+    }
+
+    fn make_executable(&self, index: usize) -> Result<(), DiskError> {
+        let file = match self.file(index, Access::Read, Handle::Any) {
+            Err(error) if error.kind == DiskErrorKind::Missing => return Ok(()),
+            other => other?,
+        };
+        let set = file.metadata().and_then(|metadata| {
+            let mode = metadata.permissions().mode();
+            // Whoever may read it may run it.
+            let wanted = mode | (mode & 0o444) >> 2;
+            if wanted == mode { Ok(()) } else { file.set_permissions(std::fs::Permissions::from_mode(wanted)) }
+        });
+        set.map_err(|error| failure(&self.path(index), &error))
+    }
+
+    /// Tells the kernel what is about to be read.
+    fn read_ahead(&self, begin: u64, end: u64) {
+        for slice in self.layout.slices_at(begin, end - begin) {
+            if matches!(self.place(slice.file), Place::Wanted | Place::Unwanted)
+                && let Ok(file) = self.file(slice.file, Access::Read, Handle::Current)
+            {
+                let length = NonZeroU64::new(slice.length.min(READ_AHEAD));
+                // Advice: what fails here fails again, and is reported, where the bytes are read.
+                let _ = rustix::fs::fadvise(&*file, slice.offset, length, Advice::WillNeed);
+            }
+        }
+    }
+
+    /// A slice of a file cut at the ends of pieces: piece, offset in it, length.
+    fn by_piece(&self, slice: FileSlice) -> impl Iterator<Item = (u32, u32, u64)> + use<> {
+        let piece_length = u64::from(self.layout.piece_length());
+        let mut position = self.layout.file(slice.file).map_or(0, |entry| entry.offset) + slice.offset;
+        let end = position + slice.length;
+        std::iter::from_fn(move || {
+            let begin = position % piece_length;
+            let length = (end - position).min(piece_length - begin);
+            // Both fit: there are at most MAX_PIECES pieces, and a piece's length is a u32.
+            let found = (u32::try_from(position / piece_length).ok()?, u32::try_from(begin).ok()?, length);
+            position += length;
+            (length > 0).then_some(found)
+        })
+    }
+
+    fn read_error(&self, index: usize, error: &std::io::Error) -> DiskError {
+        match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => too_short(&self.path(index)),
+            _ => failure(&self.path(index), error),
+        }
+    }
+
+    fn outside(&self) -> DiskError {
+        refusal(self.folder.path(), DiskErrorKind::Other, "a range that is not in the torrent")
+    }
+
+    fn path(&self, index: usize) -> PathBuf {
+        self.folder.full(self.layout.file(index).map_or(&[], |entry| &entry.path))
+    }
+
+    fn place(&self, index: usize) -> Place {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        places.get(index).copied().unwrap_or(Place::Pad)
+    }
+
+    fn places_mut(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Place>> {
+        self.places.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn written(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn streams(&self) -> MutexGuard<'_, HashMap<u32, Stream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_wanted(wanted: &[bool], index: usize) -> bool {
+    wanted.get(index).copied().unwrap_or(true)
+}
+
+/// How far ahead of a check the kernel is told to read, in bytes.
+const READ_AHEAD: u64 = 4 * 1024 * 1024;
