@@ -75,7 +75,7 @@ pub struct HandshakeEntries {
 }
 
 macro_rules! events {
-    ($(#[$doc:meta])* $name:ident $(<$lt:lifetime>)? { $($(#[$vdoc:meta])* $variant:ident $(($ty:ty))? = $bit:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident $(<$lt:lifetime>)?, $bits:ident { $($(#[$vdoc:meta])* $variant:ident $(($ty:ty))? = $bit:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub enum $name $(<$lt>)? { $($(#[$vdoc])* $variant $(($ty))?,)* }
@@ -86,9 +86,13 @@ macro_rules! events {
             pub const fn bit(&self) -> u32 {
                 match self { $(Self::$variant { .. } => 1 << $bit,)* }
             }
+        }
+
+        #[doc = concat!("The bit of each [`", stringify!($name), "`] in a mask, by the name of its variant.")]
+        #[allow(non_upper_case_globals, reason = "one constant a variant, by the variant's name")]
+        pub mod $bits {
             $(
-                #[doc = concat!("The bit of [`", stringify!($name), "::", stringify!($variant), "`].")]
-                #[allow(non_upper_case_globals, reason = "one constant a variant, by the variant's name")]
+                #[doc = concat!("The bit of [`", stringify!($variant), "`](super::", stringify!($name), "::", stringify!($variant), ").")]
                 pub const $variant: u32 = 1 << $bit;
             )*
         }
@@ -97,7 +101,7 @@ macro_rules! events {
 
 events! {
     /// What happens to a session.
-    SessionEvent<'a> {
+    SessionEvent<'a>, session_bits {
         /// About once a second.
         Tick = 0,
         /// An alert was posted.
@@ -109,7 +113,7 @@ events! {
 
 events! {
     /// What happens to a torrent.
-    TorrentEvent {
+    TorrentEvent, torrent_bits {
         /// A piece passed its hash check.
         PiecePassed(u32) = 0,
         /// A piece that peers sent failed its hash check. Its blocks and their senders can be read until the hook returns.
@@ -146,7 +150,7 @@ pub struct AddedPeer {
 
 events! {
     /// What happens on a connection to a peer. `Handled` skips the standard behaviour of a message.
-    PeerEvent<'a> {
+    PeerEvent<'a>, peer_bits {
         /// An outgoing connection stands; nothing was sent.
         Connected = 0,
         /// The peer's handshake, by its eight reserved bytes.
