@@ -34,21 +34,23 @@ pub(super) fn v1_files(info: &Dict<'_>, name: &str) -> Result<FileList, Metainfo
             Ok(FileList { files, multi_file: true })
         }
         None => {
-            let mut file = attributes(info, &[], 1)?;
-            file.length = length(info, &file, 1)?;
+            let mut file = entry(info, &[], 1)?;
             file.path = vec![name.to_owned()];
             Ok(FileList { files: vec![file], multi_file: false })
         }
     }
 }
 
-/// A file with the attributes and the link's target that `dict` gives, the target below `folder`.
-pub(super) fn attributes(dict: &Dict<'_>, folder: &[String], file: usize) -> Result<FileEntry, MetainfoError> {
+/// A file as `dict` describes it, but for its path and root. What it links to is meant to lie below `folder`.
+pub(super) fn entry(dict: &Dict<'_>, folder: &[String], file: usize) -> Result<FileEntry, MetainfoError> {
     let attr = dict.bytes("attr").unwrap_or_default();
     let has = |flag: u8| attr.contains(&flag);
     let mut entry = FileEntry { pad: has(b'p'), executable: has(b'x'), hidden: has(b'h'), ..FileEntry::default() };
-    if has(b'l') {
-        let elements = dict.list("symlink path").into_iter().flatten();
+    if !has(b'l') {
+        let length = dict.int("length").and_then(|length| u64::try_from(length).ok());
+        entry.length = length.ok_or(MetainfoError::InvalidLength { file })?;
+    } else if let Some(elements) = dict.list("symlink path") {
+        // A link takes no bytes of the torrent, whatever its length says; without a target it is an empty file.
         let mut target = folder.to_vec();
         for element in elements {
             let raw = element.as_bytes().ok_or(MetainfoError::InvalidPath { file })?;
@@ -62,20 +64,10 @@ pub(super) fn attributes(dict: &Dict<'_>, folder: &[String], file: usize) -> Res
     Ok(entry)
 }
 
-/// The file's length in bytes; a link has none.
-pub(super) fn length(dict: &Dict<'_>, entry: &FileEntry, file: usize) -> Result<u64, MetainfoError> {
-    if entry.symlink.is_some() {
-        return Ok(0);
-    }
-    let length = dict.int("length").and_then(|length| u64::try_from(length).ok());
-    length.ok_or(MetainfoError::InvalidLength { file })
-}
-
 fn listed_file(value: Value<'_>, name: &str, file: usize) -> Result<FileEntry, MetainfoError> {
     let dict = value.as_dict().ok_or(MetainfoError::InvalidLength { file })?;
     let folder = [name.to_owned()];
-    let mut entry = attributes(&dict, &folder, file)?;
-    entry.length = length(&dict, &entry, file)?;
+    let mut entry = entry(&dict, &folder, file)?;
     entry.path.extend(folder);
     let elements = dict.list("path.utf-8").or_else(|| dict.list("path"));
     for element in elements.into_iter().flatten() {

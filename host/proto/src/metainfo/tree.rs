@@ -1,7 +1,7 @@
 //! The v2 file tree (BEP 52), and how it goes with the v1 list in a hybrid torrent.
 
 use super::MetainfoError;
-use super::files::{FileList, PAD_FOLDER, attributes, length};
+use super::files::{FileList, PAD_FOLDER, entry};
 use crate::bencode::{Dict, Value};
 use crate::hash::Sha256Hash;
 use crate::layout::FileEntry;
@@ -10,7 +10,8 @@ use crate::paths::{self, MAX_DEPTH};
 /// The files of `file tree`, in its order. It is a single file if it holds just one and no v1 list says otherwise.
 pub(super) fn v2_files(info: &Dict<'_>, name: &str) -> Result<FileList, MetainfoError> {
     let tree = info.dict("file tree").filter(|tree| !tree.is_empty()).ok_or(MetainfoError::InvalidFileTree)?;
-    let alone = tree.len() == 1 && tree.iter().all(|(_, value)| as_file(value).is_some());
+    let alone =
+        tree.len() == 1 && tree.iter().all(|(_, value)| value.as_dict().is_some_and(|dict| as_file(&dict).is_some()));
     let multi_file = !alone || info.get("files").is_some();
     let mut walk = Walk { path: Vec::new(), files: Vec::new(), root: Vec::new() };
     if multi_file {
@@ -84,7 +85,7 @@ impl Walk {
             if self.path.len() > MAX_DEPTH {
                 return Err(MetainfoError::TooDeep);
             }
-            match as_file(value) {
+            match as_file(&inside) {
                 Some(file) => self.file(&file)?,
                 None => self.folder(&inside)?,
             }
@@ -95,11 +96,10 @@ impl Walk {
 
     fn file(&mut self, dict: &Dict<'_>) -> Result<(), MetainfoError> {
         let file = self.files.len().saturating_add(1);
-        let mut entry = attributes(dict, &self.root, file)?;
+        let mut entry = entry(dict, &self.root, file)?;
         if entry.pad {
             return Err(MetainfoError::PadFileInTree { file });
         }
-        entry.length = length(dict, &entry, file)?;
         entry.pieces_root = match dict.get("pieces root") {
             None if entry.length == 0 => None,
             Some(root) if entry.length > 0 => Some(valid_root(root).ok_or(MetainfoError::InvalidRoot { file })?),
@@ -112,9 +112,8 @@ impl Walk {
 }
 
 /// The description of a file: the dictionary at the empty key, which stands alone.
-fn as_file<'a>(value: Value<'a>) -> Option<Dict<'a>> {
-    let dict = value.as_dict().filter(|dict| dict.len() == 1)?;
-    dict.dict("")
+fn as_file<'a>(inside: &Dict<'a>) -> Option<Dict<'a>> {
+    if inside.len() == 1 { inside.dict("") } else { None }
 }
 
 fn valid_root(root: Value<'_>) -> Option<Sha256Hash> {

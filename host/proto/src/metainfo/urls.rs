@@ -28,11 +28,11 @@ pub(super) fn trackers(root: &Dict<'_>) -> Vec<Vec<String>> {
 pub fn tracker_url(text: &str) -> Option<String> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
     let (scheme, rest) = text.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next()?;
+    let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
     let fits = |part: &str, allowed: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || allowed.contains(c))
     };
-    (fits(scheme, "+-.") && scheme.is_ascii() && fits(host, "-._~:[]@%")).then(|| text.to_owned())
+    (fits(scheme, "+-.") && scheme.is_ascii() && fits(host, "-._~:[]%")).then(|| text.to_owned())
 }
 
 /// The URLs of `url-list`, a list or a single string. In a torrent of several files they are the folder's, and end so.

@@ -3,4 +3,6 @@
 
 mod bencode;
 mod cases;
+mod magnet;
+mod rules;
 mod torrents;
