@@ -65,7 +65,7 @@ impl<T: Send + Sync + 'static> Owner<T> {
         // SAFETY: gives back the count that the dropped buffer held.
         let owner = unsafe { Arc::from_raw(owner.cast::<T>()) };
         // The last drop may run foreign code, whose panic must not cross.
-        crate::glue::contain("dropping a buffer", move || drop(owner));
+        crate::at_work::contain("dropping a buffer", move || drop(owner));
     }
 }
 

@@ -1,8 +1,8 @@
-//! What runs between the host and an author's code, compiled into the plugin: catching panics, keeping error texts, starting.
+//! What runs between the host and an author's code, compiled into the plugin: calling hooks, keeping error texts, starting.
 //!
-//! No panic may leave a function of this module's callers: unwinding over the boundary aborts the process. The payload of a
-//! caught panic is never dropped, because its `Drop` may panic again.
+//! No panic may leave a function that the host calls: unwinding over the boundary aborts the process.
 
+use crate::at_work::{self, Payload, caught, caught_for, panic_text};
 use crate::context::Calls;
 use crate::handle::Host;
 use crate::logger::{self, Instance};
@@ -10,10 +10,6 @@ use crate::result::{Flow, HookResult, HookRet, PluginError};
 use crate::session::{SessionObj, SessionPlugin};
 use crate::table::{RawCx, RawHandle};
 use abi_stable::std_types::{RResult, RStr, RString};
-use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 /// What `[plugins.<name>]` of the host's configuration says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +42,8 @@ pub(crate) struct Slot<T> {
 impl<T> Slot<T> {
     /// For an object that an author makes in a hook.
     pub(crate) fn new(inner: T) -> Self {
-        let owner = logger::current().and_then(|handle| Calls(handle).host().ok());
+        at_work::prepare();
+        let owner = at_work::current().and_then(|handle| Calls(handle).host().ok());
         Self { inner, error: None, poisoned: false, owner, instance: None }
     }
 
@@ -73,7 +70,7 @@ pub(crate) unsafe fn guard<T>(
         return HookRet::PANICKED;
     }
     let inner = &mut slot.inner;
-    match logger::with_current(cx.handle, || caught(|| body(inner))) {
+    match caught_for(cx.handle, || body(inner)) {
         Ok(Ok(Flow::Pass)) => HookRet::PASS,
         Ok(Ok(Flow::Handled)) => HookRet::HANDLED,
         Ok(Ok(Flow::Detach)) => HookRet::DETACH,
@@ -143,65 +140,5 @@ pub(crate) fn create<S: SessionPlugin>(
         Ok(Ok(plugin)) => RResult::ROk(SessionObj::from_slot(Slot::of_instance(plugin, host))),
         Ok(Err(error)) => RResult::RErr(error.into_text().into()),
         Err(payload) => RResult::RErr(format!("panic in create: {}", panic_text(payload)).into()),
-    }
-}
-
-type Payload = Box<dyn Any + Send>;
-
-/// `catch_unwind` with the panic's place kept for [`panic_text`] instead of printed.
-pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, Payload> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(keep_places_of_caught_panics);
-    let _leave = Leave(CATCHING.replace(CATCHING.get() + 1));
-    catch_unwind(AssertUnwindSafe(work))
-}
-
-thread_local! {
-    static CATCHING: Cell<u32> = const { Cell::new(0) };
-    static PANIC_AT: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-struct Leave(u32);
-
-impl Drop for Leave {
-    fn drop(&mut self) {
-        CATCHING.set(self.0);
-    }
-}
-
-/// Once per image. A test binary shares its hook with its tests, so panics that nobody here catches go on to the previous one.
-fn keep_places_of_caught_panics() {
-    let previous = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if CATCHING.get() == 0 {
-            return previous(info);
-        }
-        let at = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
-        PANIC_AT.with(|kept| *kept.borrow_mut() = at);
-    }));
-}
-
-/// The message and place of a caught panic.
-pub(crate) fn panic_text(payload: Payload) -> String {
-    let message = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (None, Some(text)) => text.clone(),
-        (None, None) => "a panic without a text".to_owned(),
-    };
-    std::mem::forget(payload);
-    match PANIC_AT.with(|kept| kept.borrow_mut().take()) {
-        Some(at) => format!("{message} (at {at})"),
-        None => message,
-    }
-}
-
-/// Runs `work`; a panic becomes a line of the log and `None`.
-pub(crate) fn contain<R>(what: &str, work: impl FnOnce() -> R) -> Option<R> {
-    match caught(work) {
-        Ok(done) => Some(done),
-        Err(payload) => {
-            log::error!("panic in {what}: {}", panic_text(payload));
-            None
-        }
     }
 }

@@ -1,11 +1,10 @@
 //! The handle for a plugin's own threads, and the way to start one.
 
 use crate::alert::Alert;
+use crate::at_work::{caught, panic_text, with_current};
 use crate::calls::HostCalls;
 use crate::context::{Calls, Torrent, host_call};
 use crate::endpoint::TorrentId;
-use crate::glue::{caught, panic_text};
-use crate::logger;
 use crate::result::HostError;
 use crate::table::{RawHandle, shared_handle};
 use std::{fmt, io, sync::Arc, thread};
@@ -72,7 +71,7 @@ impl Host {
 
     /// Runs `work` with this thread's `log` lines going to this host: for threads that [`spawn`] did not start.
     pub fn with_log<R>(&self, work: impl FnOnce() -> R) -> R {
-        logger::with_current(self.0, work)
+        with_current(self.0, work)
     }
 }
 

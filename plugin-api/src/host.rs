@@ -5,8 +5,8 @@
 //! the host or newer, and its verdict depends on what was loaded before; so the check here looks in the direction that the
 //! versions give, with a memory of its own for every image.
 
+use crate::at_work::contain;
 use crate::export::PluginRoot_Ref;
-use crate::glue;
 use crate::handle::Host;
 use crate::manifest::Manifest;
 use crate::session::SessionObj;
@@ -43,7 +43,7 @@ impl Root {
         // SAFETY: the caller's promise; the header is made to be read before anything else is known of the library.
         let header = unsafe { std::mem::transmute::<*const c_void, AbiHeaderRef>(symbol) };
         let open = || Self::open_header(header, &versions);
-        glue::contain("opening a plugin", open).unwrap_or_else(|| Err(LoadError::Failed(versions.clone())))
+        contain("opening a plugin", open).unwrap_or_else(|| Err(LoadError::Failed(versions.clone())))
     }
 
     fn open_header(header: AbiHeaderRef, versions: &Versions) -> Result<Self, LoadError> {
@@ -163,6 +163,6 @@ impl std::error::Error for LoadError {}
 fn first_error(full: &str) -> String {
     let lines: Vec<&str> = full.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let start = lines.iter().position(|line| line.contains("Error:")).unwrap_or(0);
-    let first: Vec<&str> = lines.iter().skip(start).take(4).copied().collect();
+    let first: Vec<&str> = lines.iter().skip(start).take(5).copied().collect();
     first.join(" ").chars().take(200).collect()
 }

@@ -52,6 +52,7 @@
 extern crate self as reef_plugin_api;
 
 mod alert;
+mod at_work;
 pub mod bencode;
 mod buffer;
 mod calls;

@@ -4,37 +4,14 @@
 //! instance: it asks the thread which one is at work. A hook call sets that, and so does a thread of `spawn`; lines of other
 //! threads go to the youngest living instance.
 
+use crate::at_work::current;
 use crate::context::host_call;
 use crate::handle::Host;
 use crate::result::HostError;
 use crate::table::{RawHandle, RawLogLine};
-use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-thread_local! {
-    static CURRENT: Cell<Option<RawHandle>> = const { Cell::new(None) };
-}
-
 static LIVING: Mutex<Vec<Host>> = Mutex::new(Vec::new());
-
-/// Runs `work` for the instance behind `handle`.
-pub(crate) fn with_current<R>(handle: RawHandle, work: impl FnOnce() -> R) -> R {
-    let _restore = Restore(CURRENT.replace(Some(handle)));
-    work()
-}
-
-struct Restore(Option<RawHandle>);
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        CURRENT.set(self.0);
-    }
-}
-
-/// The instance that this thread is at work for.
-pub(crate) fn current() -> Option<RawHandle> {
-    CURRENT.get()
-}
 
 /// An instance at work: lines of threads that nobody knows go to the youngest.
 pub(crate) struct Instance(Host);

@@ -40,8 +40,7 @@ impl Manifest {
 
     fn parse(block: &[u8]) -> Option<Self> {
         let name = text(block.get(NAME..VERSION)?)?;
-        let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
-        if name.is_empty() || !name.bytes().all(known) {
+        if !is_name(name.as_bytes()) {
             return None;
         }
         Some(Self {
@@ -64,6 +63,7 @@ impl RawManifest {
     /// The manifest of this plugin, made while it is compiled.
     pub const fn of<S: SessionPlugin>(version: &str, description: &str) -> Self {
         assert!(S::NAME.len() <= VERSION - NAME, "a plugin's name has at most 64 bytes");
+        assert!(is_name(S::NAME.as_bytes()), "a plugin's name is of lower case letters, digits, `_` and `-`");
         assert!(version.len() <= DESCRIPTION - VERSION, "a plugin's version has at most 32 bytes");
         let block = put([0; SIZE], 0, MAGIC, MAGIC.len());
         let block = put(block, 16, &crate::API_MAJOR.to_le_bytes(), 4);
@@ -89,6 +89,17 @@ const fn put(mut block: [u8; SIZE], at: usize, bytes: &[u8], len: usize) -> [u8;
         i += 1;
     }
     block
+}
+
+const fn is_name(name: &[u8]) -> bool {
+    let mut i = 0;
+    while i < name.len() {
+        if !matches!(name[i], b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-') {
+            return false;
+        }
+        i += 1;
+    }
+    !name.is_empty()
 }
 
 /// How many bytes of `text` fit into `room` without cutting a character.

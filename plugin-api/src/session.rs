@@ -17,7 +17,7 @@ define_level! {
         /// A plugin's session object, as a host holds it.
         object SessionObj table SessionVt SessionVt_Ref glue SessionGlue bits session_bits;
     beside {
-        /// The plugin's name: of its settings, of its alerts, in logs. Lower case letters, digits and `_`; at most 64 bytes.
+        /// The plugin's name: of its settings, of its alerts, in logs. Lower case letters, digits, `_` and `-`; at most 64 bytes.
         const NAME: &'static str;
 
         /// Starts an instance. `host` may be kept; actions through it are carried out once the plugin is attached.

@@ -5,10 +5,10 @@
 //! behind it is [`HostCalls`].
 
 use crate::alert::Alert;
+use crate::at_work::contain;
 use crate::buffer::Buffer;
 use crate::calls::{HostCalls, LogLine, level_from_number};
 use crate::endpoint::{Endpoint, PeerKey, Sender, TorrentId};
-use crate::glue::contain;
 use crate::records::{RecordList, RecordOut};
 use crate::result::{HostError, HostRet};
 use abi_stable::{

@@ -179,6 +179,31 @@ fn masks_have_the_bits_of_the_implemented_hooks() {
     assert_eq!(peer.hooks(), P::add_handshake | P::on_handshake | P::on_extended | P::on_have | P::on_piece | P::tick);
 }
 
+struct Generic<T>(T);
+
+#[hooks]
+impl<T: Into<Vec<u8>> + Send + 'static> PeerPlugin for Generic<T> {
+    fn on_choke(&mut self, _: &mut PeerCx<'_>) -> HookResult {
+        // A function within a method is no hook.
+        fn tick() -> Flow {
+            Flow::Handled
+        }
+        let _ = &self.0;
+        Ok(tick())
+    }
+}
+
+struct Unmarked;
+impl PeerPlugin for Unmarked {}
+
+#[test]
+fn masks_of_generic_and_unmarked_impls() {
+    assert_eq!(PeerObj::new(Generic(Vec::new())).hooks(), bits::PeerPlugin::on_choke);
+    let mut unmarked = PeerObj::new(Unmarked);
+    assert_eq!(unmarked.hooks(), !0);
+    assert_eq!(unmarked.on_choke(&FakeHost::new().peer_call(T, P)), Outcome::Pass);
+}
+
 #[test]
 fn an_unimplemented_hook_passes() {
     let mut bench = bench(false);
