@@ -1,1 +1,29 @@
 //! Loads plugin images, runs their instances and keeps their failures inside.
+//!
+//! [`PluginHost`] implements the engine's [`reef_engine::Hooks`]: it holds the plugins' session, torrent and peer
+//! objects, calls the ones that want an event, and turns their answers into verdicts. What goes wrong in a plugin ends
+//! in its quarantine and nowhere else.
+//!
+//! Nothing here is asynchronous, and no clock or random number reaches a plugin except the session's own.
+
+mod context;
+mod dispatch;
+mod elf;
+mod error;
+mod events;
+mod handle;
+mod host;
+mod image;
+mod objects;
+mod private_copy;
+mod search_path;
+mod translate;
+mod trust;
+mod watchdog;
+
+pub use elf::ElfError;
+pub use error::{LoadError, Problem};
+pub use host::{PluginHost, PluginHostConfig, PluginInfo, PluginState};
+pub use image::{FileInfo, check, inspect};
+pub use search_path::{Place, STANDARD_PLUGINS, SearchPath, library_file};
+pub use trust::TrustError;

@@ -1,0 +1,143 @@
+//! What a hook is lent for the time of its call: the session's view to read, and a list of actions to add to.
+
+use crate::handle::InstanceHandle;
+use crate::translate::{self, peer_ref, torrent_id};
+use reef_engine::{Action, Actions, View};
+use reef_plugin_api as api;
+use reef_plugin_api::{BlockSender, Buffer, Host, HostCalls, HostError, LogLine};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The host's side of one hook call.
+pub(crate) struct Context<'a> {
+    view: &'a View<'a>,
+    actions: RefCell<&'a mut Actions>,
+    handle: &'a Arc<InstanceHandle>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(view: &'a View<'a>, actions: &'a mut Actions, handle: &'a Arc<InstanceHandle>) -> Self {
+        Self { view, actions: RefCell::new(actions), handle }
+    }
+
+    fn act(&self, action: Action) -> Result<(), HostError> {
+        let mut actions = self.actions.try_borrow_mut().map_err(|_| HostError::Busy)?;
+        if actions.queued().len() >= MAX_ACTIONS {
+            return Err(HostError::Busy);
+        }
+        actions.push(action);
+        Ok(())
+    }
+}
+
+/// Actions that may wait for the end of one event's hooks.
+const MAX_ACTIONS: usize = 4096;
+
+impl HostCalls for Context<'_> {
+    fn is_gone(&self) -> bool {
+        self.handle.is_revoked()
+    }
+
+    fn now(&self) -> u64 {
+        self.view.now().0
+    }
+
+    fn random(&self) -> u64 {
+        self.view.random()
+    }
+
+    fn log(&self, line: &LogLine<'_>) {
+        self.handle.write_log(line);
+    }
+
+    fn report_panic(&self, text: &str) {
+        self.handle.report_panic(text);
+    }
+
+    fn host(&self) -> Result<Host, HostError> {
+        Ok(Host::from_shared(self.handle.clone()))
+    }
+
+    fn post_alert(&self, alert: &api::Alert<'_>) -> Result<(), HostError> {
+        self.act(Action::PostAlert(self.handle.custom_alert(alert)?))
+    }
+
+    fn torrent_info(&self, torrent: api::TorrentId) -> Result<api::TorrentInfo, HostError> {
+        let view = self.view.torrent(torrent_id(torrent)).ok_or(HostError::NotFound)?;
+        Ok(translate::torrent_info(&view))
+    }
+
+    fn metadata(&self, torrent: api::TorrentId) -> Result<Buffer, HostError> {
+        self.view.metadata(torrent_id(torrent)).map(Buffer::from_owner).ok_or(HostError::NotFound)
+    }
+
+    fn peers(&self, torrent: api::TorrentId) -> Result<Vec<api::PeerKey>, HostError> {
+        let peers = self.view.peers(torrent_id(torrent));
+        Ok(peers.into_iter().map(|conn| api::PeerKey(conn.0)).collect())
+    }
+
+    fn has_piece(&self, torrent: api::TorrentId, piece: u32) -> Result<bool, HostError> {
+        Ok(self.view.has_piece(torrent_id(torrent), piece))
+    }
+
+    fn block_senders(&self, torrent: api::TorrentId, piece: u32) -> Result<Vec<BlockSender>, HostError> {
+        let senders = self.view.block_senders(torrent_id(torrent), piece).into_iter();
+        let sender = |from: reef_engine::hooks::Sender| api::Sender { addr: from.address, peer_id: from.peer_id.0 };
+        Ok(senders.map(|(block, from)| BlockSender { block, sender: sender(from) }).collect())
+    }
+
+    fn read_block(&self, torrent: api::TorrentId, piece: u32, block: u32) -> Result<Buffer, HostError> {
+        let mut slices = self.view.block(torrent_id(torrent), piece, block).ok_or(HostError::NotFound)?;
+        match slices.pop() {
+            Some(whole) if slices.is_empty() => Ok(Buffer::from_owner(whole)),
+            Some(last) => {
+                slices.push(last);
+                Ok(Buffer::from(slices.concat()))
+            }
+            None => Err(HostError::NotFound),
+        }
+    }
+
+    fn watch_piece(&self, torrent: api::TorrentId, piece: u32) -> Result<(), HostError> {
+        self.act(translate::watch_piece(torrent, piece))
+    }
+
+    fn give_metadata(&self, torrent: api::TorrentId, info: &[u8]) -> Result<(), HostError> {
+        self.act(translate::give_metadata(torrent, info))
+    }
+
+    fn add_peer(&self, torrent: api::TorrentId, addr: SocketAddr, source: u32, flags: u8) -> Result<(), HostError> {
+        self.act(translate::add_peer(torrent, addr, source, flags)?)
+    }
+
+    fn ban(&self, torrent: api::TorrentId, sender: &api::Sender, reason: &str) -> Result<(), HostError> {
+        self.act(translate::ban(torrent, sender, reason))
+    }
+
+    fn peer_info(&self, torrent: api::TorrentId, peer: api::PeerKey) -> Result<api::PeerInfo, HostError> {
+        let view = self.view.peer(peer_ref(torrent, peer)).ok_or(HostError::NotFound)?;
+        Ok(translate::peer_info(&view))
+    }
+
+    fn peer_supports(&self, torrent: api::TorrentId, peer: api::PeerKey, name: &str) -> Result<bool, HostError> {
+        Ok(self.view.supports(peer_ref(torrent, peer), name))
+    }
+
+    fn send_extended(
+        &self,
+        torrent: api::TorrentId,
+        peer: api::PeerKey,
+        name: &str,
+        payload: &[u8],
+    ) -> Result<(), HostError> {
+        if !self.view.supports(peer_ref(torrent, peer), name) {
+            return Err(HostError::NotFound);
+        }
+        self.act(translate::send_extended(torrent, peer, name, payload)?)
+    }
+
+    fn disconnect(&self, torrent: api::TorrentId, peer: api::PeerKey, reason: &str) -> Result<(), HostError> {
+        self.act(translate::disconnect(torrent, peer, reason))
+    }
+}

@@ -1,0 +1,382 @@
+//! The session's hooks, answered by the plugins' objects in their order.
+//!
+//! `Handled` ends the chain. `Detach` drops the object that said it. An error of a peer object closes that peer; elsewhere it is
+//! a line in the log. A panic ends the plugin's part in the session, and the others are asked as if it had passed.
+
+use crate::context::Context;
+use crate::events::{HookId, Level, call_peer, call_session, call_torrent};
+use crate::host::PluginHost;
+use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict, session_bits};
+use reef_engine::{Action, Actions, Hooks, PeerRef, TorrentId, View};
+use reef_plugin_api as api;
+use reef_plugin_api::{Call, Outcome};
+
+impl Hooks for PluginHost {
+    fn session_mask(&self) -> u32 {
+        let wanted = self.order.iter().filter_map(|index| self.plugins.get(*index));
+        let mask = wanted.fold(0, |mask, plugin| mask | plugin.events);
+        // Whatever plugins want, once a second the session hears of what their threads queued.
+        if self.plugins.is_empty() { mask } else { mask | session_bits::Tick }
+    }
+
+    fn add_torrent(&mut self, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) -> u32 {
+        self.begin(view, actions);
+        self.torrents.add(torrent);
+        for index in self.order.clone() {
+            self.new_torrent(index, torrent, view, actions);
+        }
+        self.settle(actions);
+        self.torrent_mask(torrent)
+    }
+
+    fn remove_torrent(&mut self, torrent: TorrentId) {
+        self.peers.remove_torrent(torrent);
+        self.torrents.remove(torrent);
+    }
+
+    fn add_peer(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> u32 {
+        self.begin(view, actions);
+        self.peers.add(at);
+        for index in self.order.clone() {
+            self.new_connection(index, at, view, actions);
+        }
+        self.settle(actions);
+        self.peer_mask(at)
+    }
+
+    fn remove_peer(&mut self, at: PeerRef) {
+        self.peers.remove(at);
+    }
+
+    fn torrent_mask(&self, torrent: TorrentId) -> u32 {
+        self.torrents.get(torrent).map_or(0, |parts| parts.mask())
+    }
+
+    fn peer_mask(&self, at: PeerRef) -> u32 {
+        self.peers.get(at).map_or(0, |parts| parts.mask())
+    }
+
+    fn extension_handshake(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> HandshakeEntries {
+        self.begin(view, actions);
+        let mut all = HandshakeEntries::default();
+        for index in self.order.clone() {
+            if let Some(entries) = self.add_handshake(index, at, view, actions) {
+                let values = entries.values().map(|(key, value)| (key.to_owned(), value.to_vec().into()));
+                all.entries.extend(values);
+                let names = self.claim(index, at, &entries);
+                all.names.extend(names);
+            }
+        }
+        self.settle(actions);
+        all
+    }
+
+    fn on_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
+        self.begin(view, actions);
+        let verdict = self.ask_session(event, view, actions);
+        self.settle(actions);
+        verdict
+    }
+
+    fn on_torrent(
+        &mut self,
+        torrent: TorrentId,
+        event: &TorrentEvent,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) -> Verdict {
+        self.begin(view, actions);
+        let verdict = self.ask_torrent(torrent, event, view, actions);
+        self.settle(actions);
+        verdict
+    }
+
+    fn on_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
+        self.begin(view, actions);
+        let verdict = self.ask_peer(at, event, view, actions);
+        self.settle(actions);
+        verdict
+    }
+}
+
+impl PluginHost {
+    /// The session calls: it is told what it was owed.
+    fn begin(&mut self, view: &View<'_>, actions: &mut Actions) {
+        self.mailroom.set_now(view.now().0);
+        if self.owed.queued().is_empty() && !self.owed.masks_changed() && !self.owed.handshakes_changed() {
+            return;
+        }
+        let owed = std::mem::take(&mut self.owed);
+        owed.queued().iter().for_each(|action| actions.push(action.clone()));
+        if owed.masks_changed() {
+            actions.refresh_masks();
+        }
+        if owed.handshakes_changed() {
+            actions.refresh_handshakes();
+        }
+    }
+
+    fn new_torrent(&mut self, index: usize, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) {
+        let known = self.torrents.get(torrent).is_some_and(|parts| parts.has(index));
+        let Some(plugin) = self.plugins.get_mut(index).filter(|_| !known) else { return };
+        let Some(session) = plugin.session.as_mut() else { return };
+        let id = api::TorrentId(torrent.0);
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::NEW_TORRENT);
+        let created = session.new_torrent(&Call::session(&Context::new(view, actions, &plugin.handle)), id);
+        self.beat.leave();
+        let mut object = match created {
+            Ok(Some(object)) => object,
+            Ok(None) => return,
+            Err(outcome) => return self.judge(index, outcome, actions),
+        };
+        let name = plugin.info.name.clone();
+        if let Some(saved) = self.saved_torrent(&name, torrent).cloned()
+            && let Some(plugin) = self.plugins.get(index)
+        {
+            self.beat.enter(self.sequence, index, HookId::LOAD_TORRENT);
+            let outcome = object.load_state(&Call::torrent(&Context::new(view, actions, &plugin.handle), id), &saved);
+            self.beat.leave();
+            if matches!(outcome, Outcome::Panicked(_)) {
+                drop(object);
+                return self.judge(index, outcome, actions);
+            }
+            self.judge(index, outcome, actions);
+        }
+        self.torrents.insert(torrent, index, object, &self.order);
+    }
+
+    fn new_connection(&mut self, index: usize, at: PeerRef, view: &View<'_>, actions: &mut Actions) {
+        if self.peers.get(at).is_some_and(|parts| parts.has(index)) {
+            return;
+        }
+        let Some(parts) = self.torrents.get_mut(at.torrent) else { return };
+        let Some(part) = parts.0.iter_mut().find(|part| part.plugin == index) else { return };
+        let Some(plugin) = self.plugins.get(index) else { return };
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::NEW_CONNECTION);
+        let context = Context::new(view, actions, &plugin.handle);
+        let call = Call::torrent(&context, api::TorrentId(at.torrent.0));
+        let created = part.object.new_connection(&call, api::PeerKey(at.conn.0));
+        self.beat.leave();
+        match created {
+            Ok(Some(object)) => self.peers.insert(at, index, object, &self.order),
+            Ok(None) => (),
+            Err(Outcome::Error(text)) => {
+                let reason = format!("{}: {text}", self.name(index));
+                actions.push(Action::Disconnect { peer: at, reason });
+            }
+            Err(outcome) => self.judge(index, outcome, actions),
+        }
+    }
+
+    fn add_handshake(
+        &mut self,
+        index: usize,
+        at: PeerRef,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) -> Option<api::HandshakeEntries> {
+        let part = self.peers.get_mut(at)?.0.iter_mut().find(|part| part.plugin == index)?;
+        let plugin = self.plugins.get(index)?;
+        let mut entries = api::HandshakeEntries::new();
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::ADD_HANDSHAKE);
+        let context = Context::new(view, actions, &plugin.handle);
+        let call = Call::peer(&context, api::TorrentId(at.torrent.0), api::PeerKey(at.conn.0));
+        let outcome = part.object.add_handshake(&call, &mut entries);
+        self.beat.leave();
+        match outcome {
+            Outcome::Pass | Outcome::Handled => Some(entries),
+            Outcome::Detach => {
+                self.detach_peer(index, at, actions);
+                None
+            }
+            outcome => {
+                self.judge(index, outcome, actions);
+                None
+            }
+        }
+    }
+
+    /// Notes which messages a plugin claims on a peer; returns those that are its own.
+    fn claim(&mut self, index: usize, at: PeerRef, entries: &api::HandshakeEntries) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in entries.extensions() {
+            if !is_message_name(name) {
+                log::error!("plugin {}: {name:?} cannot be the name of a message", self.name(index));
+                continue;
+            }
+            match self.claims.get(name).copied() {
+                None => {
+                    self.claims.insert(name.to_owned(), index);
+                }
+                Some(owner) if owner == index => (),
+                Some(owner) => {
+                    self.refuse_claim(index, owner, name);
+                    continue;
+                }
+            }
+            if !names.iter().any(|other| other == name) {
+                names.push(name.to_owned());
+            }
+        }
+        let parts = self.peers.get_mut(at).map(|parts| parts.0.as_mut_slice()).unwrap_or_default();
+        if let Some(part) = parts.iter_mut().find(|part| part.plugin == index) {
+            part.names.clone_from(&names);
+        }
+        names
+    }
+
+    /// Says once that a plugin wants a message that is another's.
+    fn refuse_claim(&mut self, index: usize, owner: usize, name: &str) {
+        let other = self.name(owner).to_owned();
+        let Some(plugin) = self.plugins.get_mut(index) else { return };
+        if plugin.refused.insert(name.to_owned()) {
+            log::error!(
+                "plugin {} gets no {name} messages, because plugin {other} has claimed them: unload one of the two",
+                plugin.info.name
+            );
+        }
+    }
+
+    fn ask_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
+        let bit = event.bit();
+        let hook = HookId::event(Level::Session, bit);
+        for index in self.order.clone() {
+            let Some(plugin) = self.plugins.get_mut(index) else { continue };
+            if bit == session_bits::Abort {
+                plugin.stopped = true;
+            }
+            let Some(session) = plugin.session.as_mut().filter(|_| plugin.events & bit != 0) else { continue };
+            self.sequence += 1;
+            self.beat.enter(self.sequence, index, hook);
+            let outcome = call_session(session, &Call::session(&Context::new(view, actions, &plugin.handle)), event);
+            self.beat.leave();
+            match outcome {
+                Outcome::Pass => (),
+                Outcome::Handled => return Verdict::Handled,
+                Outcome::Detach => {
+                    plugin.events = 0;
+                    actions.refresh_masks();
+                }
+                outcome => self.judge(index, outcome, actions),
+            }
+        }
+        Verdict::Pass
+    }
+
+    fn ask_torrent(
+        &mut self,
+        torrent: TorrentId,
+        event: &TorrentEvent,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) -> Verdict {
+        let bit = event.bit();
+        let hook = HookId::event(Level::Torrent, bit);
+        let mut at = 0;
+        // Parts leave while the list is walked, so it is looked up anew for each.
+        while let Some(part) = self.torrents.get_mut(torrent).and_then(|parts| parts.0.get_mut(at)) {
+            at += 1;
+            if part.events & bit == 0 {
+                continue;
+            }
+            let index = part.plugin;
+            let Some(plugin) = self.plugins.get(index) else { continue };
+            self.sequence += 1;
+            self.beat.enter(self.sequence, index, hook);
+            let context = Context::new(view, actions, &plugin.handle);
+            let outcome = call_torrent(&mut part.object, &Call::torrent(&context, api::TorrentId(torrent.0)), event);
+            self.beat.leave();
+            match outcome {
+                Outcome::Pass => (),
+                Outcome::Handled => return Verdict::Handled,
+                Outcome::Error(_) => self.judge(index, outcome, actions),
+                Outcome::Detach => {
+                    at -= 1;
+                    self.detach_torrent(index, torrent, actions);
+                }
+                Outcome::Panicked(_) => {
+                    at -= 1;
+                    self.judge(index, outcome, actions);
+                }
+            }
+        }
+        Verdict::Pass
+    }
+
+    fn ask_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
+        let bit = event.bit();
+        let hook = HookId::event(Level::Peer, bit);
+        let Some(mut parts) = self.peers.get_mut(at) else { return Verdict::Pass };
+        let mut next = 0;
+        while let Some(part) = parts.0.get_mut(next) {
+            next += 1;
+            if part.events & bit == 0 || !is_for(event, &part.names) {
+                continue;
+            }
+            let index = part.plugin;
+            let Some(plugin) = self.plugins.get(index) else { continue };
+            self.sequence += 1;
+            self.beat.enter(self.sequence, index, hook);
+            let context = Context::new(view, actions, &plugin.handle);
+            let call = Call::peer(&context, api::TorrentId(at.torrent.0), api::PeerKey(at.conn.0));
+            let outcome = call_peer(&mut part.object, &call, event);
+            self.beat.leave();
+            match outcome {
+                Outcome::Pass => continue,
+                Outcome::Handled => return Verdict::Handled,
+                Outcome::Error(text) => return Verdict::Close(format!("{}: {text}", self.name(index))),
+                Outcome::Detach => self.detach_peer(index, at, actions),
+                Outcome::Panicked(_) => self.judge(index, outcome, actions),
+            }
+            // The part that was asked is gone.
+            next -= 1;
+            match self.peers.get_mut(at) {
+                Some(rest) => parts = rest,
+                None => break,
+            }
+        }
+        Verdict::Pass
+    }
+
+    fn detach_peer(&mut self, index: usize, at: PeerRef, actions: &mut Actions) {
+        if let Some(parts) = self.peers.get_mut(at) {
+            parts.remove(index);
+        }
+        actions.refresh_masks();
+    }
+
+    /// A plugin leaves a torrent, its peers included; what it offered to them is withdrawn.
+    fn detach_torrent(&mut self, index: usize, torrent: TorrentId, actions: &mut Actions) {
+        self.peers.remove_plugin_in(index, torrent);
+        if let Some(parts) = self.torrents.get_mut(torrent) {
+            parts.remove(index);
+        }
+        actions.refresh_masks();
+        actions.refresh_handshakes();
+    }
+
+    /// Acts on an answer that means the same on every level.
+    fn judge(&mut self, index: usize, outcome: Outcome, actions: &mut Actions) {
+        match outcome {
+            Outcome::Panicked(reason) => self.quarantine(index, &reason, actions),
+            Outcome::Error(text) => log::warn!("plugin {}: {text}", self.name(index)),
+            _ => (),
+        }
+    }
+}
+
+/// Whether an event concerns an object that claimed these messages.
+fn is_for(event: &PeerEvent<'_>, names: &[String]) -> bool {
+    match event {
+        PeerEvent::Extended(message) => names.iter().any(|name| name == message.name),
+        _ => true,
+    }
+}
+
+/// Whether a name may stand in an extension handshake.
+fn is_message_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+}

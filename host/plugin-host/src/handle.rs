@@ -1,0 +1,277 @@
+//! What a plugin's own threads reach: a queue for requests, which can be taken back.
+//!
+//! Requests are queued and never carried out here, so no call from a thread ever enters the session or another plugin.
+
+use crate::translate;
+use reef_engine::Action;
+use reef_engine::alert::CustomAlert;
+use reef_plugin_api as api;
+use reef_plugin_api::{HostCalls, HostError, LogLine};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Called when there is something in a queue that was empty.
+pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// What all instances of a session share.
+#[derive(Default)]
+pub(crate) struct Mailroom {
+    /// Some queue may not be empty.
+    pending: AtomicBool,
+    /// The session's time at the last hook, in microseconds.
+    now: AtomicU64,
+    waker: Mutex<Option<Arc<Waker>>>,
+}
+
+impl Mailroom {
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(waker));
+    }
+
+    pub(crate) fn set_now(&self, now: u64) {
+        self.now.store(now, Ordering::Relaxed);
+    }
+
+    /// Whether some queue may not be empty; they are to be emptied then.
+    pub(crate) fn take_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire) && self.pending.swap(false, Ordering::AcqRel)
+    }
+
+    fn wake(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(waker) = waker {
+                waker();
+            }
+        }
+    }
+}
+
+/// Something that an instance asked for outside of a hook's context.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// An action for the session.
+    Action(Action),
+    /// One of its threads, or the `Drop` of one of its objects, panicked.
+    Panicked(String),
+}
+
+/// The object behind an instance's [`api::Host`] handles.
+pub(crate) struct InstanceHandle {
+    name: String,
+    gone: AtomicBool,
+    random: AtomicU64,
+    queue: Mutex<Queue>,
+    mailroom: Arc<Mailroom>,
+}
+
+#[derive(Default)]
+struct Queue {
+    requests: VecDeque<Request>,
+    bytes: usize,
+}
+
+impl InstanceHandle {
+    pub(crate) fn new(name: &str, seed: u64, mailroom: Arc<Mailroom>) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.to_owned(),
+            gone: AtomicBool::new(false),
+            random: AtomicU64::new(seed),
+            queue: Mutex::default(),
+            mailroom,
+        })
+    }
+
+    /// Takes the handle back: every later call of the plugin answers `Gone`, and what is queued is forgotten.
+    pub(crate) fn revoke(&self) {
+        self.gone.store(true, Ordering::Release);
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Queue::default();
+    }
+
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take(&self) -> VecDeque<Request> {
+        std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner)).requests
+    }
+
+    fn push(&self, request: Request, bytes: usize) -> Result<(), HostError> {
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let total = queue.bytes.saturating_add(bytes);
+            let urgent = matches!(request, Request::Panicked(_));
+            if !urgent && (queue.requests.len() >= MAX_REQUESTS || total > MAX_BYTES) {
+                return Err(HostError::Busy);
+            }
+            queue.requests.push_back(request);
+            queue.bytes = total;
+        }
+        self.mailroom.wake();
+        Ok(())
+    }
+
+    pub(crate) fn write_log(&self, line: &LogLine<'_>) {
+        if line.level > log::max_level() {
+            return;
+        }
+        let target = format!("plugin:{}:{}", self.name, line.target);
+        let mut record = log::Record::builder();
+        record.level(line.level).target(&target).file(Some(line.file)).line(Some(line.line));
+        log::logger().log(&record.args(format_args!("{}", line.message)).build());
+    }
+
+    pub(crate) fn custom_alert(&self, alert: &api::Alert<'_>) -> Result<CustomAlert, HostError> {
+        translate::custom_alert(&self.name, alert)
+    }
+
+    fn action(&self, action: Action, bytes: usize) -> Result<(), HostError> {
+        self.push(Request::Action(action), bytes)
+    }
+}
+
+/// Requests that an instance may have waiting.
+const MAX_REQUESTS: usize = 4096;
+/// Bytes of messages in them.
+const MAX_BYTES: usize = 16 << 20;
+
+impl HostCalls for InstanceHandle {
+    fn is_gone(&self) -> bool {
+        self.is_revoked()
+    }
+
+    fn now(&self) -> u64 {
+        self.mailroom.now.load(Ordering::Relaxed)
+    }
+
+    fn random(&self) -> u64 {
+        split_mix(self.random.fetch_add(GOLDEN, Ordering::Relaxed))
+    }
+
+    fn log(&self, line: &LogLine<'_>) {
+        self.write_log(line);
+    }
+
+    fn report_panic(&self, text: &str) {
+        // Only a handle that was taken back refuses it, and then the plugin is out already.
+        let _ = self.push(Request::Panicked(text.to_owned()), 0);
+    }
+
+    fn post_alert(&self, alert: &api::Alert<'_>) -> Result<(), HostError> {
+        let alert = self.custom_alert(alert)?;
+        let bytes = alert.data.len() + alert.message.len();
+        self.action(Action::PostAlert(alert), bytes)
+    }
+
+    fn watch_piece(&self, torrent: api::TorrentId, piece: u32) -> Result<(), HostError> {
+        self.action(translate::watch_piece(torrent, piece), 0)
+    }
+
+    fn give_metadata(&self, torrent: api::TorrentId, info: &[u8]) -> Result<(), HostError> {
+        self.action(translate::give_metadata(torrent, info), info.len())
+    }
+
+    fn add_peer(&self, torrent: api::TorrentId, addr: SocketAddr, source: u32, flags: u8) -> Result<(), HostError> {
+        self.action(translate::add_peer(torrent, addr, source, flags)?, 0)
+    }
+
+    fn ban(&self, torrent: api::TorrentId, sender: &api::Sender, reason: &str) -> Result<(), HostError> {
+        self.action(translate::ban(torrent, sender, reason), reason.len())
+    }
+
+    fn send_extended(
+        &self,
+        torrent: api::TorrentId,
+        peer: api::PeerKey,
+        name: &str,
+        payload: &[u8],
+    ) -> Result<(), HostError> {
+        self.action(translate::send_extended(torrent, peer, name, payload)?, payload.len())
+    }
+
+    fn disconnect(&self, torrent: api::TorrentId, peer: api::PeerKey, reason: &str) -> Result<(), HostError> {
+        self.action(translate::disconnect(torrent, peer, reason), reason.len())
+    }
+}
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One step of SplitMix64: threads of plugins get numbers that are well spread, and no more is promised.
+fn split_mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(GOLDEN);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU32;
+
+    fn handle() -> (Arc<InstanceHandle>, Arc<Mailroom>) {
+        let mailroom = Arc::new(Mailroom::default());
+        (InstanceHandle::new("x", 7, mailroom.clone()), mailroom)
+    }
+
+    fn ban(handle: &InstanceHandle) -> Result<(), HostError> {
+        handle.watch_piece(api::TorrentId(1), 2)
+    }
+
+    #[test]
+    fn a_queue_that_was_empty_wakes_the_session_once() {
+        let (handle, mailroom) = handle();
+        let woken = Arc::new(AtomicU32::new(0));
+        let counter = woken.clone();
+        mailroom.set_waker(Box::new(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }));
+        assert_eq!((ban(&handle), ban(&handle)), (Ok(()), Ok(())));
+        assert_eq!(woken.load(Ordering::Relaxed), 1);
+        assert!(mailroom.take_pending() && !mailroom.take_pending());
+        assert_eq!(handle.take().len(), 2);
+        assert_eq!(ban(&handle), Ok(()));
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_full_queue_is_busy_and_still_takes_a_panic() {
+        let (handle, _) = handle();
+        for _ in 0..MAX_REQUESTS {
+            assert_eq!(ban(&handle), Ok(()));
+        }
+        assert_eq!(ban(&handle), Err(HostError::Busy));
+        handle.report_panic("x");
+        assert!(matches!(handle.take().back(), Some(Request::Panicked(_))));
+    }
+
+    #[test]
+    fn what_messages_hold_is_bounded() {
+        let (handle, _) = handle();
+        let large = vec![0; MAX_BYTES];
+        assert_eq!(handle.give_metadata(api::TorrentId(1), &large), Ok(()));
+        assert_eq!(handle.give_metadata(api::TorrentId(1), b"x"), Err(HostError::Busy));
+        handle.take();
+        assert_eq!(handle.give_metadata(api::TorrentId(1), b"x"), Ok(()));
+    }
+
+    #[test]
+    fn a_handle_that_was_taken_back_is_gone_and_forgets() {
+        let (shared, _) = handle();
+        let host = api::Host::from_shared(shared.clone());
+        assert_eq!(host.torrent(api::TorrentId(1)).watch_piece(2), Ok(()));
+        shared.revoke();
+        assert_eq!(host.torrent(api::TorrentId(1)).watch_piece(2), Err(HostError::Gone));
+        assert!(shared.take().is_empty());
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let ((a, _), (b, _)) = (handle(), handle());
+        let first = [a.random(), a.random()];
+        assert_eq!(first, [b.random(), b.random()]);
+        assert_ne!(first[0], first[1]);
+    }
+}
