@@ -1,6 +1,6 @@
 //! What is given to add a torrent: the fields and flags of the manual's `add_torrent_params`.
 
-use crate::resume::Resume;
+use crate::resume::{Have, Resume};
 use reef_proto::hash::InfoHashes;
 use reef_proto::metainfo::Metainfo;
 use std::net::SocketAddr;
@@ -135,6 +135,8 @@ pub struct AddTorrent {
     pub userdata: u64,
     /// What is known from an earlier run.
     pub resume: Option<Box<Resume>>,
+    /// The pieces and blocks of an earlier run. They count as far as the files' sizes and times bear them out.
+    pub resume_have: Option<Have>,
 }
 
 impl Default for AddTorrent {
@@ -166,6 +168,7 @@ impl Default for AddTorrent {
             uuid: String::new(),
             userdata: 0,
             resume: None,
+            resume_have: None,
         }
     }
 }

@@ -17,12 +17,14 @@ pub mod hooks;
 pub mod ids;
 pub mod input;
 pub mod output;
+mod peer;
 pub mod policy;
 pub mod resume;
 pub mod session;
 pub mod settings;
 pub mod status;
 pub mod time;
+mod torrent;
 pub mod view;
 
 pub use add_torrent::{AddTorrent, TorrentFlags};

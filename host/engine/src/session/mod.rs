@@ -1,12 +1,48 @@
 //! The session: the one owner of all state, and the dispatcher of everything that happens.
+//!
+//! Each file beside this one is one concern of the dispatcher. Torrents and peers are plain data that it passes on; they
+//! never point back here. Hooks are only called from [`dispatch`].
 
-use crate::hooks::Hooks;
-use crate::ids::{ConnId, TorrentId};
+mod choking;
+mod commands;
+mod connections;
+mod dialing;
+mod disk;
+mod dispatch;
+mod downloads;
+mod extensions;
+mod limits;
+mod messages;
+mod metadata;
+mod pieces;
+mod saving;
+mod stopping;
+mod ticks;
+mod torrents;
+mod trackers;
+mod uploads;
+mod view;
+
+use crate::alert::{Alert, Category};
+use crate::counters::Counters;
+use crate::hooks::{Action, Hooks};
+use crate::ids::{ConnId, ListenerId, TorrentId};
 use crate::input::Input;
 use crate::output::Output;
+use crate::peer::Peer;
 use crate::settings::Settings;
 use crate::time::Time;
-use std::collections::VecDeque;
+use crate::torrent::Torrent;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+use reef_proto::peer_id::PeerId;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often the session looks after everything that has no event of its own.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What a session starts from.
 #[derive(Clone, Debug)]
@@ -27,17 +63,78 @@ impl Default for SessionConfig {
 
 /// A BitTorrent session. See the crate's documentation for how to drive it.
 pub struct Session {
-    config: SessionConfig,
-    outputs: VecDeque<Output>,
-    next_conn: u64,
+    settings: Settings,
+    rng: ChaCha12Rng,
+    /// Random numbers for plugins, which only borrow the session.
+    plugin_random: Cell<u64>,
     now: Time,
+    /// The time of day at some moment of the session.
+    wall: (Time, u64),
+    peer_id: PeerId,
+    torrents: BTreeMap<TorrentId, Torrent>,
+    by_hash: BTreeMap<[u8; 20], TorrentId>,
+    peers: BTreeMap<ConnId, Peer>,
+    extensions: extensions::Extensions,
+    listening: BTreeMap<ListenerId, SocketAddr>,
+    counters: Counters,
+    outputs: VecDeque<Output>,
+    /// Peers that have messages to send at the end of the turn.
+    unflushed: Vec<ConnId>,
+    /// What plugins want done, in order.
+    actions: VecDeque<Action>,
+    refresh: dispatch::Refresh,
+    alert_mask: u32,
+    next_conn: u64,
+    next_torrent: u64,
+    next_request: u64,
+    next_tick: Time,
+    choking: choking::State,
+    dialing: dialing::State,
+    limits: limits::Limits,
+    trackers: trackers::Trackers,
+    stopping: Option<stopping::Stopping>,
+    /// So much waits for the disk that nothing more is read from peers.
+    congested: bool,
 }
 
 impl Session {
     /// A session without torrents or sockets.
     #[must_use]
     pub fn new(config: SessionConfig) -> Self {
-        Self { config, outputs: VecDeque::new(), next_conn: 1, now: Time::ZERO }
+        let mut rng = ChaCha12Rng::from_seed(config.seed);
+        let mut tail = [0; 12];
+        rng.fill_bytes(&mut tail);
+        let plugin_random = Cell::new(rng.next_u64());
+        let limits = limits::Limits::new(&config.settings);
+        Self {
+            settings: config.settings,
+            plugin_random,
+            rng,
+            now: Time::ZERO,
+            wall: (Time::ZERO, 0),
+            peer_id: PeerId::generate(tail),
+            torrents: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            extensions: extensions::Extensions::default(),
+            listening: BTreeMap::new(),
+            counters: Counters::default(),
+            outputs: VecDeque::new(),
+            unflushed: Vec::new(),
+            actions: VecDeque::new(),
+            refresh: dispatch::Refresh::default(),
+            alert_mask: Category::ALL.0,
+            next_conn: 1,
+            next_torrent: config.first_torrent_id.0,
+            next_request: 1,
+            next_tick: Time::ZERO + TICK,
+            choking: choking::State::default(),
+            dialing: dialing::State::default(),
+            limits,
+            trackers: trackers::Trackers::default(),
+            stopping: None,
+            congested: false,
+        }
     }
 
     /// A fresh key for a connection that was accepted.
@@ -49,8 +146,27 @@ impl Session {
 
     /// Takes one thing that happened. `now` never goes back.
     pub fn handle(&mut self, now: Time, input: Input, hooks: &mut dyn Hooks) {
-        let _ = (input, hooks, &self.config);
-        self.now = now;
+        self.now = self.now.max(now);
+        match input {
+            Input::Received { conn, data } => self.received(conn, data, hooks),
+            Input::Sent { conn, bytes } => self.sent(conn, bytes, hooks),
+            Input::Disk(done) => self.disk_done(done, hooks),
+            Input::Accepted { conn, listener, remote } => self.accepted(conn, listener, remote),
+            Input::Connected { conn } => self.connected(conn, hooks),
+            Input::Closed { conn, cause } => self.closed(conn, &cause, hooks),
+            Input::Datagram { from, data } => self.datagram(from, &data, hooks),
+            Input::Http { id, result } => self.http_done(id, result, hooks),
+            Input::Resolved { id, result } => self.resolved(id, result),
+            Input::Command { token, command } => self.command(token, command, hooks),
+            Input::Actions(actions) => self.actions.extend(actions),
+            Input::Listening { listener, local } => self.listening(listener, local),
+            Input::ListenFailed { address, message } => self.alert(Alert::ListenFailed { address, message }, hooks),
+            Input::WallClock(seconds) => self.wall = (self.now, seconds),
+            Input::Timeout => {}
+        }
+        self.run_timers(hooks);
+        self.carry_out_actions(hooks);
+        self.flush_peers();
     }
 
     /// The next thing for the shell to do, in order; `None` when there is nothing more for now.
@@ -61,6 +177,57 @@ impl Session {
     /// When to give [`Input::Timeout`] if nothing else happens before.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        None
+        let refill = self.limits.next_refill();
+        Some(refill.map_or(self.next_tick, |t| t.min(self.next_tick)))
+    }
+
+    /// Seconds since 1970.
+    fn unix_time(&self) -> u64 {
+        self.wall.1 + self.now.since(self.wall.0).as_secs()
+    }
+
+    fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    fn request_id(&mut self) -> crate::RequestId {
+        let id = crate::RequestId(self.next_request);
+        self.next_request += 1;
+        id
+    }
+
+    fn emit(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    /// Sends the messages of this turn, one buffer a peer.
+    fn flush_peers(&mut self) {
+        let mut conns = std::mem::take(&mut self.unflushed);
+        for conn in conns.drain(..) {
+            self.flush(conn);
+        }
+        self.unflushed = conns;
+    }
+
+    fn flush(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.out.is_empty() {
+            return;
+        }
+        let data = peer.out.split().freeze();
+        peer.queued += data.len() as u64;
+        peer.last_sent = self.now;
+        self.counters.sent_bytes += data.len() as i64;
+        self.outputs.push_back(Output::Send { conn, data });
+    }
+
+    /// Queues a message for a peer.
+    fn send(&mut self, conn: ConnId, message: &reef_proto::message::Message) {
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            if peer.out.is_empty() {
+                self.unflushed.push(conn);
+            }
+            peer.send(message);
+        }
     }
 }

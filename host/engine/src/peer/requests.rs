@@ -1,0 +1,159 @@
+//! The requests that a peer owes us, and how many it should owe.
+
+use crate::time::Time;
+use reef_proto::layout::BLOCK_SIZE;
+use reef_proto::message::BlockRequest;
+use std::collections::VecDeque;
+
+/// Requests that are outstanding when a peer has not shown its speed yet.
+const FIRST: u32 = 5;
+
+/// The requests made of one peer.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    outstanding: VecDeque<BlockRequest>,
+    /// Blocks that were cancelled; they may still arrive.
+    cancelled: VecDeque<BlockRequest>,
+    /// One more for every block while the rate still grows.
+    window: u32,
+    last_block: Time,
+    snubbed: bool,
+}
+
+/// What a block that arrived was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Arrival {
+    /// Asked for.
+    Expected,
+    /// Asked for and then cancelled, or given up.
+    Late,
+    /// Never asked for.
+    Unsolicited,
+}
+
+impl Requests {
+    /// How many are outstanding.
+    pub(crate) fn len(&self) -> u32 {
+        self.outstanding.len() as u32
+    }
+
+    /// Whether the peer kept us waiting.
+    pub(crate) fn is_snubbed(&self) -> bool {
+        self.snubbed
+    }
+
+    /// A request is being sent.
+    pub(crate) fn push(&mut self, request: BlockRequest, now: Time) {
+        if self.outstanding.is_empty() {
+            self.last_block = now;
+        }
+        self.outstanding.push_back(request);
+    }
+
+    /// A block arrived.
+    pub(crate) fn arrived(&mut self, request: BlockRequest, now: Time) -> Arrival {
+        // Peers answer in order nearly always, so the search ends at the first.
+        let Some(at) = self.outstanding.iter().position(|r| *r == request) else {
+            let Some(at) = self.cancelled.iter().position(|r| *r == request) else { return Arrival::Unsolicited };
+            self.cancelled.remove(at);
+            return Arrival::Late;
+        };
+        self.outstanding.remove(at);
+        self.last_block = now;
+        self.snubbed = false;
+        self.window = self.window.saturating_add(1);
+        Arrival::Expected
+    }
+
+    /// Forgets a request; it may still be answered. False if there was none.
+    pub(crate) fn cancel(&mut self, request: BlockRequest) -> bool {
+        let Some(at) = self.outstanding.iter().position(|r| *r == request) else { return false };
+        self.outstanding.remove(at);
+        self.remember_cancelled(request);
+        true
+    }
+
+    /// Forgets a request that the peer refused. False if there was none.
+    pub(crate) fn reject(&mut self, request: BlockRequest) -> bool {
+        if let Some(at) = self.cancelled.iter().position(|r| *r == request) {
+            self.cancelled.remove(at);
+        }
+        let Some(at) = self.outstanding.iter().position(|r| *r == request) else { return false };
+        self.outstanding.remove(at);
+        self.window = (self.window / 2).max(FIRST);
+        true
+    }
+
+    /// Forgets all of them; they may still be answered.
+    pub(crate) fn clear(&mut self) -> Vec<BlockRequest> {
+        let all: Vec<BlockRequest> = self.outstanding.drain(..).collect();
+        for &r in &all {
+            self.remember_cancelled(r);
+        }
+        all
+    }
+
+    /// When the peer will have kept us waiting for `timeout_secs`; `None` while it owes nothing.
+    pub(crate) fn waits_since(&self) -> Option<Time> {
+        (!self.outstanding.is_empty()).then_some(self.last_block)
+    }
+
+    /// The peer kept us waiting: it will be asked for one block at a time until it sends one.
+    pub(crate) fn snub(&mut self) {
+        self.snubbed = true;
+        self.window = 0;
+    }
+
+    /// How many should be outstanding: `seconds` of what the peer sends at `rate` bytes a second, growing by one a block
+    /// from a small start, at most `limit`.
+    pub(crate) fn target(&self, rate: u64, seconds: u64, limit: u32) -> u32 {
+        if self.snubbed {
+            return 1;
+        }
+        let by_rate = u32::try_from(rate.saturating_mul(seconds) / u64::from(BLOCK_SIZE)).unwrap_or(u32::MAX);
+        by_rate.max(FIRST.saturating_add(self.window).min(by_rate.saturating_mul(2).max(4 * FIRST))).min(limit)
+    }
+
+    fn remember_cancelled(&mut self, request: BlockRequest) {
+        const REMEMBERED: usize = 1024;
+        if self.cancelled.len() == REMEMBERED {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back(request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const R: BlockRequest = BlockRequest { piece: 1, begin: 0, length: BLOCK_SIZE };
+
+    #[test]
+    fn snubbed_peer_gets_one_request() {
+        let mut q = Requests::default();
+        assert_eq!(q.target(0, 3, 500), FIRST);
+        q.push(R, Time::ZERO);
+        q.snub();
+        assert_eq!(q.target(1 << 30, 3, 500), 1);
+        assert_eq!(q.arrived(R, Time::ZERO), Arrival::Expected);
+        assert!(q.target(1 << 20, 3, 500) > 1);
+    }
+
+    #[test]
+    fn target_follows_the_rate_and_keeps_to_the_limit() {
+        let q = Requests::default();
+        assert_eq!(q.target(u64::from(BLOCK_SIZE) * 100, 3, 500), 300);
+        assert_eq!(q.target(u64::MAX, 3, 500), 500);
+    }
+
+    #[test]
+    fn cancelled_block_is_late_once_and_then_unsolicited() {
+        let mut q = Requests::default();
+        q.push(R, Time::ZERO);
+        assert!(q.cancel(R));
+        assert!(!q.cancel(R));
+        assert_eq!(q.arrived(R, Time::ZERO), Arrival::Late);
+        assert_eq!(q.arrived(R, Time::ZERO), Arrival::Unsolicited);
+    }
+}

@@ -1,0 +1,257 @@
+//! Connections: coming, shaking hands, going.
+
+use super::Session;
+use super::dispatch::Asked;
+use crate::alert::Alert;
+use crate::hooks::{Hooks, PeerEvent, PeerRef};
+use crate::ids::{ConnId, ListenerId, TorrentId};
+use crate::input::CloseCause;
+use crate::output::Output;
+use crate::peer::{Peer, Phase};
+use crate::policy::peer_list::Outcome;
+use crate::status::PeerSource;
+use bytes::Bytes;
+use reef_proto::decoder::Item;
+use reef_proto::handshake::{Feature, Handshake, Reserved};
+use std::net::SocketAddr;
+
+impl Session {
+    pub(super) fn listening(&mut self, listener: ListenerId, local: SocketAddr) {
+        self.listening.insert(listener, local);
+        let own = self.listen_addresses();
+        for torrent in self.torrents.values_mut() {
+            torrent.peer_list.set_own(&own, None);
+        }
+        self.emit(Output::Alert(Alert::ListenSucceeded { address: local }));
+    }
+
+    pub(super) fn listen_addresses(&self) -> Vec<SocketAddr> {
+        self.listening.values().copied().collect()
+    }
+
+    /// The port that peers are told.
+    pub(super) fn listen_port(&self) -> Option<u16> {
+        self.listening.values().next().map(|a| a.port())
+    }
+
+    pub(super) fn accepted(&mut self, conn: ConnId, _listener: ListenerId, remote: SocketAddr) {
+        let full = self.peers.len() as i64 >= self.settings.connections_limit;
+        let again = !self.settings.allow_multiple_connections_per_ip
+            && self.peers.values().any(|p| p.address.ip() == remote.ip());
+        if full || again || self.stopping.is_some() {
+            self.counters.incoming_refused += 1;
+            self.emit(Output::Close { conn, flush: false });
+            return;
+        }
+        self.peers.insert(conn, Peer::new(conn, remote, self.now));
+        self.limit_new_peer(conn);
+    }
+
+    /// Dials a peer for a torrent.
+    pub(super) fn dial(&mut self, torrent: TorrentId, address: SocketAddr, source: PeerSource, hooks: &mut dyn Hooks) {
+        let conn = self.next_conn_id();
+        let mut peer = Peer::new(conn, address, self.now);
+        peer.outgoing = true;
+        peer.source = source;
+        peer.phase = Phase::Connecting;
+        self.peers.insert(conn, peer);
+        self.counters.connection_attempts += 1;
+        self.join(conn, torrent, hooks);
+        self.emit(Output::Dial { conn, address });
+        self.limit_new_peer(conn);
+    }
+
+    /// Makes a connection one of a torrent's.
+    fn join(&mut self, conn: ConnId, id: TorrentId, hooks: &mut dyn Hooks) {
+        let (Some(torrent), Some(peer)) = (self.torrents.get_mut(&id), self.peers.get_mut(&conn)) else { return };
+        peer.torrent = Some(id);
+        torrent.peers.insert(conn);
+        torrent.peer_list.connected(peer.address, self.now);
+        if let Some(content) = &torrent.content {
+            let pieces = content.layout.num_pieces();
+            peer.decoder.set_limits(reef_proto::decoder::Limits { pieces: Some(pieces) });
+            peer.remote.pieces = peer.remote.pieces.settle(pieces).unwrap_or_else(|_| peer.remote.pieces.clone());
+        }
+        self.attach_peer(PeerRef { torrent: id, conn }, hooks);
+    }
+
+    pub(super) fn connected(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.phase = Phase::Handshaking;
+        peer.since = self.now;
+        if self.ask_peer(conn, &PeerEvent::Connected, hooks) == Asked::Standard {
+            self.send_handshake(conn);
+        }
+    }
+
+    fn send_handshake(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get(&id)) else { return };
+        let handshake = Handshake {
+            reserved: Reserved([0; 8]).with(Feature::Extended).with(Feature::Fast),
+            info_hash: torrent.hashes.wire(),
+            peer_id: self.peer_id,
+        };
+        peer.local.handshake_sent = true;
+        if peer.out.is_empty() {
+            self.unflushed.push(conn);
+        }
+        peer.out.extend_from_slice(&handshake.to_bytes());
+    }
+
+    pub(super) fn received(&mut self, conn: ConnId, data: Bytes, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.last_received = self.now;
+        self.counters.recv_bytes += data.len() as i64;
+        let length = data.len() as u64;
+        peer.decoder.push(data);
+        while let Some(peer) = self.peers.get_mut(&conn) {
+            match peer.decoder.next_item() {
+                Ok(Some(Item::Message(message))) => self.message(conn, message, hooks),
+                Ok(Some(Item::Handshake(handshake))) => self.handshake(conn, handshake, hooks),
+                Ok(None) => break,
+                Err(e) => {
+                    self.counters.error_peers += 1;
+                    self.close_with(conn, &e.to_string(), Outcome::Useless, hooks);
+                }
+            }
+        }
+        self.count_read(conn, length);
+        self.turn_of(conn, hooks);
+    }
+
+    /// After anything that may let a peer go on: asks it for blocks and gives it blocks.
+    pub(super) fn turn_of(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
+        self.refill_requests(conn, hooks);
+        self.serve(conn);
+    }
+
+    fn handshake(&mut self, conn: ConnId, handshake: Handshake, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.set_handshake(handshake.reserved, handshake.peer_id, self.now);
+        let address = peer.address;
+        if handshake.peer_id == self.peer_id {
+            return self.close_with(conn, "it is this session itself", Outcome::Useless, hooks);
+        }
+        let known = match peer.torrent {
+            Some(id) => self.torrents.get(&id).filter(|t| t.hashes.matches_wire(handshake.info_hash)),
+            None => self.by_hash.get(&handshake.info_hash).and_then(|id| self.torrents.get(id)),
+        };
+        let Some(torrent) = known else { return self.close(conn, "unknown info-hash", hooks) };
+        if !torrent.is_active() {
+            return self.close(conn, "the torrent is not active", hooks);
+        }
+        if torrent.peer_list.is_banned(address.ip()) {
+            return self.close(conn, "banned", hooks);
+        }
+        let id = torrent.id;
+        if self.is_duplicate(conn, id, &handshake) {
+            return self.close(conn, "already connected to this peer", hooks);
+        }
+        if self.peers.get(&conn).is_some_and(|p| p.torrent.is_none()) {
+            self.join(conn, id, hooks);
+        }
+        self.greet(conn, id, &handshake, hooks);
+    }
+
+    /// Whether a torrent has another connection to the same peer at the same address.
+    fn is_duplicate(&self, conn: ConnId, id: TorrentId, handshake: &Handshake) -> bool {
+        let (Some(torrent), Some(me)) = (self.torrents.get(&id), self.peers.get(&conn)) else { return false };
+        torrent
+            .peers
+            .iter()
+            .filter(|&&c| c != conn)
+            .filter_map(|c| self.peers.get(c))
+            .any(|p| p.is_connected() && p.remote.peer_id == handshake.peer_id && p.address.ip() == me.address.ip())
+    }
+
+    /// The peer's handshake is good: answer it and say what we have.
+    fn greet(&mut self, conn: ConnId, torrent: TorrentId, handshake: &Handshake, hooks: &mut dyn Hooks) {
+        if self.peers.get(&conn).is_some_and(|p| !p.local.handshake_sent) {
+            self.send_handshake(conn);
+        }
+        if self.ask_peer(conn, &PeerEvent::Handshake(&handshake.reserved.0), hooks) == Asked::Skip {
+            return;
+        }
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let (address, client, extended) = (peer.address, peer.remote.client.clone(), peer.remote.extended);
+        if extended {
+            self.send_extension_handshake(conn, hooks);
+        }
+        self.send_pieces(conn);
+        self.send_allowed_fast(conn);
+        self.alert(Alert::PeerConnected { torrent, conn, address, client }, hooks);
+    }
+
+    pub(super) fn closed(&mut self, conn: ConnId, cause: &CloseCause, hooks: &mut dyn Hooks) {
+        let reason = match cause {
+            CloseCause::Eof => "the peer closed the connection".to_owned(),
+            CloseCause::Refused => "connection refused".to_owned(),
+            CloseCause::TimedOut => "timed out".to_owned(),
+            CloseCause::Reset => "connection reset".to_owned(),
+            CloseCause::TooManyFiles => "too many open files".to_owned(),
+            CloseCause::Storage(e) => e.to_string(),
+            CloseCause::Other(text) => text.clone(),
+        };
+        if let (CloseCause::Storage(error), Some(id)) = (cause, self.peers.get(&conn).and_then(|p| p.torrent)) {
+            self.storage_failed(id, error, hooks);
+        }
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let outcome = if peer.is_connected() { Outcome::Closed } else { Outcome::Failed };
+        self.forget_peer(conn, &reason, outcome, hooks);
+    }
+
+    /// Closes a connection in order.
+    pub(super) fn close(&mut self, conn: ConnId, reason: &str, hooks: &mut dyn Hooks) {
+        self.close_with(conn, reason, Outcome::Closed, hooks);
+    }
+
+    pub(super) fn close_with(&mut self, conn: ConnId, reason: &str, outcome: Outcome, hooks: &mut dyn Hooks) {
+        if !self.peers.contains_key(&conn) {
+            return;
+        }
+        self.ask_peer(conn, &PeerEvent::Disconnect(reason), hooks);
+        self.flush(conn);
+        self.emit(Output::Close { conn, flush: true });
+        self.forget_peer(conn, reason, outcome, hooks);
+    }
+
+    /// Takes a connection out of everything that knows of it.
+    fn forget_peer(&mut self, conn: ConnId, reason: &str, outcome: Outcome, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.remove(&conn) else { return };
+        self.limits.forget(conn);
+        if let Some(id) = peer.torrent {
+            hooks.remove_peer(PeerRef { torrent: id, conn });
+            if let Some(torrent) = self.torrents.get_mut(&id) {
+                torrent.peers.remove(&conn);
+                torrent.peer_list.disconnected(peer.listed_as, self.now, outcome);
+                if let Some(content) = &mut torrent.content {
+                    peer.remote.pieces.leave(&mut content.picker);
+                    content.picker.abort_all(conn);
+                }
+            }
+        }
+        let alert =
+            Alert::PeerDisconnected { torrent: peer.torrent, conn, address: peer.address, reason: reason.to_owned() };
+        self.alert(alert, hooks);
+        if !peer.local.choking {
+            self.fill_free_slots();
+        }
+    }
+
+    /// Bans an address from a torrent and closes its connections.
+    pub(super) fn ban(&mut self, id: TorrentId, address: SocketAddr, reason: &str, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.peer_list.is_banned(address.ip()) {
+            return;
+        }
+        torrent.peer_list.ban(address);
+        self.counters.num_banned_peers += 1;
+        self.alert(Alert::PeerBanned { torrent: id, address, reason: reason.to_owned() }, hooks);
+        let conns: Vec<ConnId> =
+            self.peers.values().filter(|p| p.torrent == Some(id) && p.address == address).map(|p| p.conn).collect();
+        for conn in conns {
+            self.close(conn, reason, hooks);
+        }
+    }
+}

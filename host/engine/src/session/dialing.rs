@@ -1,0 +1,118 @@
+//! Whom to connect to: addresses that sources name, and a few dials a second within the limits.
+
+use super::Session;
+use crate::hooks::{AddedPeer, Hooks, TorrentEvent};
+use crate::ids::{ConnId, TorrentId};
+use crate::peer::Phase;
+use crate::policy::peer_list::PeerFlags;
+use crate::status::PeerSource;
+use std::net::SocketAddr;
+
+/// Where the next round of dials begins.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    last: Option<TorrentId>,
+    /// Dials made in this second.
+    this_second: (u64, i64),
+}
+
+impl Session {
+    /// A source named a peer.
+    pub(super) fn add_peer_address(
+        &mut self,
+        id: TorrentId,
+        address: SocketAddr,
+        (source, flags): (PeerSource, u8),
+        hooks: &mut dyn Hooks,
+    ) {
+        let now = self.now;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        // BEP 27: a private torrent takes peers from its trackers and its user alone.
+        let foreign = PeerSource::DHT.with(PeerSource::PEX).with(PeerSource::LSD);
+        let filtered = torrent.is_private() && source.intersects(foreign);
+        let added = if filtered { None } else { Some(torrent.peer_list.add(address, source, PeerFlags(flags), now)) };
+        let event = AddedPeer {
+            address,
+            source,
+            first_time: added.is_some_and(|a| a.first_time),
+            filtered: added.is_none_or(|a| a.filtered),
+        };
+        self.ask_torrent(id, &TorrentEvent::AddPeer(event), hooks);
+        if event.first_time && !event.filtered {
+            self.dial_for(id, 1, hooks);
+        }
+    }
+
+    /// Dials candidates, each torrent in its turn.
+    pub(super) fn dial_candidates(&mut self, hooks: &mut dyn Hooks) {
+        let order: Vec<TorrentId> = match self.dialing.last {
+            Some(last) => {
+                let after = self.torrents.range(last..).skip(1).map(|(&id, _)| id);
+                after.chain(self.torrents.range(..=last).map(|(&id, _)| id)).collect()
+            }
+            None => self.torrents.keys().copied().collect(),
+        };
+        loop {
+            let mut dialled = false;
+            for &id in &order {
+                if self.dials_left() <= 0 {
+                    return;
+                }
+                if self.dial_for(id, 1, hooks) > 0 {
+                    self.dialing.last = Some(id);
+                    dialled = true;
+                }
+            }
+            if !dialled {
+                return;
+            }
+        }
+    }
+
+    /// Dials made now at most.
+    fn dials_left(&self) -> i64 {
+        let half_open = self.peers.values().filter(|p| p.phase == Phase::Connecting).count() as i64;
+        let used = if self.dialing.this_second.0 == self.now.as_secs() { self.dialing.this_second.1 } else { 0 };
+        (self.settings.connections_limit - self.peers.len() as i64)
+            .min(self.settings.half_open_limit - half_open)
+            .min(self.settings.connection_speed - used)
+    }
+
+    fn dial_for(&mut self, id: TorrentId, at_most: u32, hooks: &mut dyn Hooks) -> u32 {
+        let mut dialled = 0;
+        while dialled < at_most && self.dials_left() > 0 && self.stopping.is_none() {
+            let (now, random) = (self.now, self.random());
+            let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.is_active()) else { break };
+            let limit = torrent.params.max_connections;
+            if limit >= 0 && torrent.peers.len() as i64 >= i64::from(limit) {
+                break;
+            }
+            torrent.peer_list.set_finished(torrent.content.as_ref().is_some_and(|c| c.picker.is_finished()));
+            let Some(candidate) = torrent.peer_list.candidate(now, random) else { break };
+            let second = now.as_secs();
+            let used = if self.dialing.this_second.0 == second { self.dialing.this_second.1 } else { 0 };
+            self.dialing.this_second = (second, used + 1);
+            let source = torrent.peer_list.get(candidate).map_or(PeerSource::default(), |known| known.source);
+            self.dial(id, candidate, source, hooks);
+            dialled += 1;
+        }
+        dialled
+    }
+
+    /// Closes a peer that can be of no use: neither side will ever ask the other for anything.
+    pub(super) fn close_if_redundant(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get(&id)) else { return };
+        if torrent.finished_on_disk && torrent.is_finished() && peer.is_seed() {
+            self.close(conn, "both sides are done", hooks);
+        }
+    }
+
+    /// Closes the peers of a torrent that became useless when it was completed.
+    pub(super) fn close_redundant_peers(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        for conn in torrent.peers.iter().copied().collect::<Vec<_>>() {
+            self.close_if_redundant(conn, hooks);
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What storages answer: pieces judged, files opened and checked, failures.
+
+use super::Session;
+use crate::alert::Alert;
+use crate::disk::{DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, FileStat, Opened, Verdict};
+use crate::error::{ErrorCode, ErrorInfo};
+use crate::hooks::{Hooks, PeerEvent, Sender, TorrentEvent, peer_bits, torrent_bits};
+use crate::ids::{ConnId, TorrentId};
+use crate::output::Output;
+use crate::peer::Peer;
+use crate::status::TorrentState;
+use crate::torrent::Judged;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The trust at which a peer is banned, as in libtorrent.
+const LEAST_TRUST: i8 = -7;
+
+impl Session {
+    pub(super) fn disk_done(&mut self, done: DiskDone, hooks: &mut dyn Hooks) {
+        let id = done.torrent;
+        match done.result {
+            DiskResult::Opened(Ok(opened)) => self.storage_opened(id, opened, hooks),
+            DiskResult::Checked { piece, outcome, data } => self.piece_checked(id, (piece, outcome), data, hooks),
+            DiskResult::Written { outcome, length, .. } => {
+                self.writes_done(id, u64::from(length), hooks);
+                if let Err(error) = outcome {
+                    self.storage_failed(id, &error, hooks);
+                }
+            }
+            DiskResult::Read { piece, outcome, .. } => self.judged_piece_read(id, piece, outcome, hooks),
+            DiskResult::Finished(Ok(stats)) => self.files_finished(id, stats, hooks),
+            DiskResult::Closed(_) => self.storage_closed(id, hooks),
+            DiskResult::Opened(Err(error)) | DiskResult::Finished(Err(error)) => self.storage_failed(id, &error, hooks),
+        }
+    }
+
+    fn storage_opened(&mut self, id: TorrentId, opened: Opened, hooks: &mut dyn Hooks) {
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        content.open = true;
+        if let Some(error) = self.lacks_room(id, &opened) {
+            return self.fail_torrent(id, error, hooks);
+        }
+        self.begin_checking(id, &opened, hooks);
+    }
+
+    /// Whether the wanted files, as far as they are not there yet, are more than the file system has room for.
+    fn lacks_room(&self, id: TorrentId, opened: &Opened) -> Option<ErrorInfo> {
+        let torrent = self.torrents.get(&id)?;
+        let content = torrent.content.as_ref()?;
+        let free = opened.free_space?;
+        let files = content.layout.files().iter().zip(&opened.files).zip(&content.file_priorities);
+        let missing: u64 = files
+            .filter(|((f, _), p)| **p > 0 && !f.pad)
+            .map(|((f, found), _)| f.length.saturating_sub(found.map_or(0, |s| s.size)))
+            .sum();
+        (missing > free).then(|| {
+            let path = torrent.save_path.display();
+            let text = format!("{path}: not enough room: {missing} bytes are needed and {free} are free; free some or choose another folder");
+            ErrorInfo::new(ErrorCode::NoSpace, text)
+        })
+    }
+
+    fn piece_checked(
+        &mut self,
+        id: TorrentId,
+        (piece, outcome): (u32, Result<Verdict, DiskError>),
+        data: Vec<Bytes>,
+        hooks: &mut dyn Hooks,
+    ) {
+        self.writes_done(id, data.iter().map(|d| d.len() as u64).sum(), hooks);
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        let downloaded = content.judging.remove(&piece);
+        match (downloaded, outcome) {
+            (None, outcome) => self.existing_piece_checked(id, piece, outcome, hooks),
+            (Some(_), Err(error)) => {
+                content.picker.piece_failed(piece, None);
+                self.storage_failed(id, &error, hooks);
+            }
+            (Some(senders), Ok(verdict)) => self.downloaded_piece_checked(id, (piece, verdict, senders), data, hooks),
+        }
+    }
+
+    /// A piece that peers sent was judged. Plugins that want to look at its blocks may need them read back first.
+    fn downloaded_piece_checked(
+        &mut self,
+        id: TorrentId,
+        (piece, verdict, senders): (u32, Verdict, Vec<(u32, Sender)>),
+        data: Vec<Bytes>,
+        hooks: &mut dyn Hooks,
+    ) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = torrent.content.as_mut() else { return };
+        let looked_at = match verdict {
+            Verdict::Passed => content.watched.remove(&piece),
+            Verdict::Failed => torrent.hooks & torrent_bits::PieceFailed != 0,
+        };
+        if looked_at && data.is_empty() {
+            content.reading.insert(piece, (verdict, senders));
+            let length = content.layout.piece_size(piece);
+            let op = DiskOp::Read { piece, begin: 0, length };
+            return self.emit(Output::Disk(DiskJob { torrent: id, op }));
+        }
+        let data = if looked_at { data } else { Vec::new() };
+        self.piece_judged(id, verdict, Judged { piece, senders, data }, hooks);
+    }
+
+    fn judged_piece_read(
+        &mut self,
+        id: TorrentId,
+        piece: u32,
+        outcome: Result<Bytes, DiskError>,
+        hooks: &mut dyn Hooks,
+    ) {
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        let Some((verdict, senders)) = content.reading.remove(&piece) else { return };
+        let data = outcome.map(|d| vec![d]).unwrap_or_default();
+        self.piece_judged(id, verdict, Judged { piece, senders, data }, hooks);
+    }
+
+    fn piece_judged(&mut self, id: TorrentId, verdict: Verdict, judged: Judged, hooks: &mut dyn Hooks) {
+        match verdict {
+            Verdict::Passed => self.piece_passed(id, judged, hooks),
+            Verdict::Failed => self.piece_failed(id, judged, hooks),
+        }
+    }
+
+    fn piece_passed(&mut self, id: TorrentId, judged: Judged, hooks: &mut dyn Hooks) {
+        let piece = judged.piece;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = torrent.content.as_mut() else { return };
+        content.picker.piece_passed(piece);
+        for address in contributors(&judged) {
+            torrent.peer_list.reward(listed_as(&self.peers, address));
+        }
+        torrent.new_haves.push(piece);
+        torrent.unsaved.have = true;
+        torrent.judged = Some(judged);
+        self.counters.num_piece_passed += 1;
+        self.announce_haves(id);
+        self.tell_contributors(id, true, hooks);
+        self.ask_torrent(id, &TorrentEvent::PiecePassed(piece), hooks);
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.judged = None;
+        }
+        self.alert(Alert::PieceFinished { torrent: id, piece }, hooks);
+        self.files_of_piece_done(id, piece, hooks);
+        self.finish_if_complete(id, hooks);
+    }
+
+    fn piece_failed(&mut self, id: TorrentId, judged: Judged, hooks: &mut dyn Hooks) {
+        let piece = judged.piece;
+        let guilty = contributors(&judged);
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = torrent.content.as_mut() else { return };
+        let size = u64::from(content.layout.piece_size(piece));
+        torrent.totals.failed += size;
+        self.counters.recv_failed_bytes += size as i64;
+        self.counters.num_piece_failed += 1;
+        torrent.unsaved.have = true;
+        torrent.judged = Some(judged);
+        self.ask_torrent(id, &TorrentEvent::PieceFailed(piece), hooks);
+        self.tell_contributors(id, false, hooks);
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.judged = None;
+        let mut banned = Vec::new();
+        for &address in &guilty {
+            // Alone with a bad piece there is no doubt who sent it.
+            let trust = torrent.peer_list.punish(listed_as(&self.peers, address));
+            if trust <= LEAST_TRUST || guilty.len() == 1 {
+                banned.push(address);
+            }
+        }
+        if let Some(content) = torrent.content.as_mut() {
+            content.picker.piece_failed(piece, None);
+        }
+        self.alert(Alert::HashFailed { torrent: id, piece }, hooks);
+        for address in banned {
+            self.ban(id, address, "sent bad data", hooks);
+        }
+        self.update_all_interest(id);
+        let conns: Vec<_> = self.torrents.get(&id).map(|t| t.peers.iter().copied().collect()).unwrap_or_default();
+        for conn in conns {
+            self.refill_requests(conn, hooks);
+        }
+    }
+
+    /// Tells the plugins of the peers that sent the judged piece.
+    fn tell_contributors(&mut self, id: TorrentId, passed: bool, hooks: &mut dyn Hooks) {
+        let wanted = peer_bits::PiecePassed | peer_bits::PieceFailed;
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        let Some(judged) = &torrent.judged else { return };
+        let piece = judged.piece;
+        let addresses = contributors(judged);
+        let conns: Vec<_> = torrent
+            .peers
+            .iter()
+            .filter_map(|c| self.peers.get(c))
+            .filter(|p| p.hooks & wanted != 0 && addresses.contains(&p.address))
+            .map(|p| p.conn)
+            .collect();
+        for conn in conns {
+            let event = if passed { PeerEvent::PiecePassed(piece) } else { PeerEvent::PieceFailed(piece) };
+            self.ask_peer(conn, &event, hooks);
+        }
+    }
+
+    fn files_of_piece_done(&mut self, id: TorrentId, piece: u32, hooks: &mut dyn Hooks) {
+        let Some(content) = self.torrents.get(&id).and_then(|t| t.content.as_ref()) else { return };
+        let done = |f: &usize| {
+            let range = content.layout.pieces_of_file(*f);
+            !range.is_empty() && range.clone().all(|p| content.picker.has(p))
+        };
+        let files: Vec<usize> = content
+            .layout
+            .files_of_piece(piece)
+            .filter(|f| content.layout.file(*f).is_some_and(|f| !f.pad))
+            .filter(done)
+            .collect();
+        for file in files {
+            self.alert(Alert::FileCompleted { torrent: id, file: file as u32 }, hooks);
+        }
+    }
+
+    /// If everything wanted is here, has the files put on stable storage and changes the state.
+    pub(super) fn finish_if_complete(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        if torrent.state != TorrentState::Downloading || !torrent.is_finished() {
+            return;
+        }
+        let state = if torrent.is_seed() { TorrentState::Seeding } else { TorrentState::Finished };
+        self.set_state(id, state, hooks);
+        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish }));
+        self.update_all_interest(id);
+    }
+
+    fn files_finished(&mut self, id: TorrentId, stats: Vec<FileStat>, hooks: &mut dyn Hooks) {
+        let now = self.unix_time();
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if let Some(content) = &mut torrent.content {
+            content.file_stats = stats;
+        }
+        torrent.unsaved.have = true;
+        if !torrent.is_finished() {
+            return;
+        }
+        torrent.finished_on_disk = true;
+        if !std::mem::replace(&mut torrent.finish_told, true) {
+            torrent.totals.completed_time = now;
+            let name = torrent.name.clone();
+            self.announce_completed(id);
+            self.save_torrent(id);
+            self.alert(Alert::TorrentFinished { torrent: id, name }, hooks);
+        } else {
+            self.save_torrent(id);
+        }
+        self.close_redundant_peers(id, hooks);
+    }
+
+    /// A storage failed: the torrent stops with an error that says what to do.
+    pub(super) fn storage_failed(&mut self, id: TorrentId, error: &DiskError, hooks: &mut dyn Hooks) {
+        let (code, remedy) = match error.kind {
+            DiskErrorKind::NoSpace => (ErrorCode::NoSpace, ": no room is left; free some and resume"),
+            DiskErrorKind::Permission => {
+                (ErrorCode::Permission, ": not permitted; check the folder's owner and permissions")
+            }
+            DiskErrorKind::Missing => {
+                (ErrorCode::MissingFile, ": the file is missing or was changed; check the torrent again")
+            }
+            DiskErrorKind::TooManyFiles => (ErrorCode::Storage, ": too many open files; raise the limit (ulimit -n)"),
+            DiskErrorKind::Other => (ErrorCode::Storage, ""),
+        };
+        self.fail_torrent(id, ErrorInfo::new(code, format!("{error}{remedy}")), hooks);
+    }
+
+    /// Stops a torrent with an error.
+    pub(super) fn fail_torrent(&mut self, id: TorrentId, error: ErrorInfo, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.error.is_some() {
+            return;
+        }
+        torrent.error = Some(error.clone());
+        torrent.unsaved.resume = true;
+        self.alert(Alert::TorrentError { torrent: id, error }, hooks);
+        self.close_peers_of(id, "the torrent stopped with an error", hooks);
+    }
+}
+
+/// The addresses that sent blocks of a piece, each once.
+fn contributors(judged: &Judged) -> Vec<SocketAddr> {
+    let mut all: Vec<_> = judged.senders.iter().map(|(_, s)| s.address).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The key of a peer in its torrent's list of addresses.
+fn listed_as(peers: &BTreeMap<ConnId, Peer>, address: SocketAddr) -> SocketAddr {
+    peers.values().find(|p| p.address == address).map_or(address, |p| p.listed_as)
+}

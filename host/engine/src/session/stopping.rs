@@ -1,0 +1,99 @@
+//! An orderly stop: plugins and trackers told, peers closed, unfinished pieces written, state saved, files closed.
+
+use super::Session;
+use crate::command::Reply;
+use crate::disk::{DiskJob, DiskOp};
+use crate::hooks::{Hooks, SessionEvent};
+use crate::ids::{ConnId, ReplyToken, TorrentId};
+use crate::output::Output;
+use crate::time::Time;
+use std::time::Duration;
+
+/// A stop under way.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    tokens: Vec<ReplyToken>,
+    /// When trackers are no longer waited for.
+    deadline: Time,
+    files_closing: bool,
+    done: bool,
+}
+
+impl Session {
+    pub(super) fn stop(&mut self, token: ReplyToken, hooks: &mut dyn Hooks) {
+        if let Some(stopping) = &mut self.stopping {
+            if stopping.done {
+                return self.emit(Output::Reply { token, reply: Reply::Done });
+            }
+            return stopping.tokens.push(token);
+        }
+        self.ask_session(&SessionEvent::Abort, hooks);
+        let deadline = self.now + Duration::from_secs(self.settings.stop_tracker_timeout as u64);
+        self.stopping = Some(Stopping { tokens: vec![token], deadline, files_closing: false, done: false });
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for &id in &ids {
+            self.announce_stopped(id);
+        }
+        for conn in self.peers.keys().copied().collect::<Vec<ConnId>>() {
+            self.close(conn, "the session stops", hooks);
+        }
+        for id in ids {
+            self.write_unfinished(id);
+        }
+        self.continue_stopping();
+    }
+
+    /// What is held of unfinished pieces goes to disk, so that it need not be fetched again.
+    fn write_unfinished(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.error.is_none()) else { return };
+        let Some(content) = torrent.content.as_mut() else { return };
+        let ops = content.assembly.relieve(0);
+        torrent.unsaved.have |= !ops.is_empty();
+        self.submit_writes(id, ops);
+    }
+
+    /// Goes on with the stop once what it waits for has come.
+    pub(super) fn continue_stopping(&mut self) {
+        let Some(stopping) = &self.stopping else { return };
+        if stopping.done {
+            return;
+        }
+        if !stopping.files_closing {
+            let writing = self.torrents.values().filter_map(|t| t.content.as_ref()).any(|c| c.writing > 0);
+            let failed = self.torrents.values().any(|t| t.error.is_some());
+            if writing && !failed {
+                return;
+            }
+            return self.close_all_files();
+        }
+        let open = self.torrents.values().any(|t| t.content.is_some() && !t.storage_closed);
+        let waiting = self.trackers.is_busy() && self.now < stopping.deadline;
+        if open || waiting {
+            return;
+        }
+        self.trackers.cancel_all(&mut self.outputs);
+        let tokens = self.stopping.as_mut().map(|s| {
+            s.done = true;
+            std::mem::take(&mut s.tokens)
+        });
+        for token in tokens.unwrap_or_default() {
+            self.emit(Output::Reply { token, reply: Reply::Done });
+        }
+        self.emit(Output::Stopped);
+    }
+
+    fn close_all_files(&mut self) {
+        for torrent in self.torrents.values_mut() {
+            torrent.unsaved.resume = true;
+        }
+        self.save_all();
+        if let Some(stopping) = &mut self.stopping {
+            stopping.files_closing = true;
+        }
+        let open: Vec<TorrentId> = self.torrents.values().filter(|t| t.content.is_some()).map(|t| t.id).collect();
+        for id in open {
+            self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
+        }
+        self.continue_stopping();
+    }
+}

@@ -1,0 +1,123 @@
+//! What is done by the clock: once a second, and when the rate limit refills.
+
+use super::{Session, TICK};
+use crate::hooks::{Hooks, PeerEvent, SessionEvent, TorrentEvent, torrent_bits};
+use crate::ids::{ConnId, TorrentId};
+use crate::peer::{Peer, Phase};
+use crate::policy::peer_list::Outcome;
+use crate::status::TorrentState;
+use reef_proto::message::Message;
+use std::time::Duration;
+
+/// What a peer's silence calls for.
+enum Overdue {
+    Nothing,
+    Close(&'static str, Outcome),
+    Snub,
+    KeepAlive,
+}
+
+impl Session {
+    pub(super) fn run_timers(&mut self, hooks: &mut dyn Hooks) {
+        self.refill_limits(hooks);
+        if self.now >= self.next_tick {
+            // A tick that comes late is not made up for.
+            self.next_tick = self.now + TICK;
+            self.tick(hooks);
+        }
+        if self.stopping.is_some() {
+            self.continue_stopping();
+        }
+    }
+
+    fn tick(&mut self, hooks: &mut dyn Hooks) {
+        self.ask_session(&SessionEvent::Tick, hooks);
+        self.tick_torrents(hooks);
+        self.tick_peers(hooks);
+        self.choke_round_if_due(hooks);
+        if self.stopping.is_none() {
+            self.dial_candidates(hooks);
+            self.announce_due();
+        }
+        self.tick_udp_trackers(hooks);
+        if self.now.as_secs() % self.settings.save_resume_interval as u64 == 0 {
+            self.save_all();
+        }
+        self.update_gauges();
+    }
+
+    fn tick_torrents(&mut self, hooks: &mut dyn Hooks) {
+        let mut asked: Vec<TorrentId> = Vec::new();
+        for torrent in self.torrents.values_mut() {
+            if torrent.is_paused() {
+                continue;
+            }
+            let totals = &mut torrent.totals;
+            totals.active_secs += 1;
+            totals.finished_secs += u64::from(matches!(torrent.state, TorrentState::Finished | TorrentState::Seeding));
+            totals.seeding_secs += u64::from(torrent.state == TorrentState::Seeding);
+            if torrent.hooks & torrent_bits::Tick != 0 && !torrent.peers.is_empty() {
+                asked.push(torrent.id);
+            }
+        }
+        for id in asked {
+            self.ask_torrent(id, &TorrentEvent::Tick, hooks);
+        }
+    }
+
+    fn tick_peers(&mut self, hooks: &mut dyn Hooks) {
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            self.ask_peer(conn, &PeerEvent::Tick, hooks);
+            let Some(peer) = self.peers.get(&conn) else { continue };
+            match self.overdue(peer) {
+                Overdue::Nothing => {}
+                Overdue::Close(reason, outcome) => self.close_with(conn, reason, outcome, hooks),
+                Overdue::Snub => self.snub(conn),
+                Overdue::KeepAlive => self.send(conn, &Message::KeepAlive),
+            }
+            self.refill_requests(conn, hooks);
+        }
+    }
+
+    fn overdue(&self, peer: &Peer) -> Overdue {
+        let s = &self.settings;
+        let longer = |since, seconds: i64| self.now.since(since) >= Duration::from_secs(seconds as u64);
+        match peer.phase {
+            Phase::Connecting if longer(peer.since, s.peer_connect_timeout) => {
+                Overdue::Close("no answer to the dial", Outcome::Failed)
+            }
+            Phase::Handshaking if longer(peer.since, s.handshake_timeout) => {
+                Overdue::Close("no handshake", Outcome::Failed)
+            }
+            Phase::Connected if longer(peer.last_received, s.peer_timeout) => {
+                Overdue::Close("silent for too long", Outcome::Closed)
+            }
+            Phase::Connected if longer(peer.last_useful, s.inactivity_timeout) && self.is_crowded() => {
+                Overdue::Close("of no use to either side for too long", Outcome::Closed)
+            }
+            Phase::Connected => {
+                let waits = peer.requests.waits_since().filter(|&since| longer(since, s.request_timeout));
+                if waits.is_some() && !peer.requests.is_snubbed() {
+                    Overdue::Snub
+                } else if longer(peer.last_sent, s.peer_timeout / 2) {
+                    Overdue::KeepAlive
+                } else {
+                    Overdue::Nothing
+                }
+            }
+            Phase::Connecting | Phase::Handshaking => Overdue::Nothing,
+        }
+    }
+
+    /// Whether other peers may be waiting for a place.
+    fn is_crowded(&self) -> bool {
+        self.peers.len() as i64 >= self.settings.connections_limit * 9 / 10
+    }
+
+    fn update_gauges(&mut self) {
+        self.counters.num_peers_connected = self.peers.len() as i64;
+        self.counters.num_peers_half_open = self.peers.values().filter(|p| p.phase == Phase::Connecting).count() as i64;
+        self.counters.num_peers_up_unchoked = self.peers.values().filter(|p| !p.local.choking).count() as i64;
+    }
+}

@@ -1,0 +1,530 @@
+//! A torrent's life: added, its files opened and checked, paused, resumed, removed.
+
+use super::Session;
+use crate::add_torrent::{AddTorrent, TorrentFlags};
+use crate::alert::Alert;
+use crate::command::Reply;
+use crate::disk::{DiskError, DiskJob, DiskOp, OpenStorage, Opened, Verdict};
+use crate::error::{ErrorCode, ErrorInfo};
+use crate::hooks::{Hooks, TorrentEvent};
+use crate::ids::{ConnId, ReplyToken, TorrentId};
+use crate::output::{Output, StoreOp};
+use crate::policy::announce::{Announcer, Rules};
+use crate::policy::peer_list::{Limits, PeerFlags, PeerList};
+use crate::policy::picker::{Order, Picker};
+use crate::resume::Resume;
+use crate::status::{PeerSource, TorrentState};
+use crate::torrent::assembly::Assembly;
+use crate::torrent::checking::Checking;
+use crate::torrent::vouching::{Known, Vouching};
+use crate::torrent::{Content, DEFAULT_PRIORITY, Removing, Torrent, Totals, Unsaved};
+use reef_proto::hash::InfoHashes;
+use reef_proto::metainfo::Metainfo;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+impl Session {
+    pub(super) fn add_torrent(&mut self, params: AddTorrent, hooks: &mut dyn Hooks) -> Result<TorrentId, ErrorInfo> {
+        let hashes = params.metainfo.as_ref().map_or(params.info_hashes, |m| m.info_hashes);
+        if let Some(known) = self.find(hashes) {
+            return self.add_again(known, &params, hooks);
+        }
+        self.refuse_if_impossible(hashes, &params)?;
+        let id = params.stored_id.unwrap_or(TorrentId(self.next_torrent));
+        self.next_torrent = self.next_torrent.max(id.0 + 1);
+        let torrent = self.new_torrent(id, hashes, params);
+        for hash in wire_hashes(hashes) {
+            self.by_hash.insert(hash, id);
+        }
+        let (name, meta) = (torrent.name.clone(), torrent.params.metainfo.clone());
+        self.torrents.insert(id, torrent);
+        self.counters.num_torrents += 1;
+        if let Some(meta) = meta {
+            self.set_content(id, meta);
+        }
+        self.attach_torrent(id, hooks);
+        if self.torrents.get(&id).is_some_and(|t| t.params.stored_id.is_none()) {
+            self.save_torrent(id);
+        }
+        self.alert(Alert::TorrentAdded { torrent: id, name }, hooks);
+        if self.torrents.get(&id).is_some_and(|t| t.content.is_some()) {
+            self.open_storage(id, hooks);
+        }
+        Ok(id)
+    }
+
+    fn find(&self, hashes: InfoHashes) -> Option<TorrentId> {
+        wire_hashes(hashes).into_iter().find_map(|h| self.by_hash.get(&h).copied())
+    }
+
+    /// A torrent that is there already: an error if the flags say so, otherwise its trackers and peers join.
+    fn add_again(&mut self, id: TorrentId, params: &AddTorrent, hooks: &mut dyn Hooks) -> Result<TorrentId, ErrorInfo> {
+        let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.removing.is_none()) else {
+            return Err(ErrorInfo::new(ErrorCode::DuplicateTorrent, "the torrent is being removed; try again"));
+        };
+        if params.flags.contains(TorrentFlags::DUPLICATE_IS_ERROR) {
+            let text = format!("{}: is in the session already", torrent.name);
+            return Err(ErrorInfo::new(ErrorCode::DuplicateTorrent, text));
+        }
+        let from_file = params.metainfo.iter().flat_map(|m| m.trackers.clone());
+        for (tier, urls) in (0..).zip(params.trackers.iter().cloned().chain(from_file)) {
+            for url in urls {
+                torrent.announcer.add_tracker(&url, tier);
+            }
+        }
+        for &address in &params.peers {
+            self.add_peer_address(id, address, (PeerSource::RESUME_DATA, 0), hooks);
+        }
+        Ok(id)
+    }
+
+    fn refuse_if_impossible(&self, hashes: InfoHashes, params: &AddTorrent) -> Result<(), ErrorInfo> {
+        if self.stopping.is_some() {
+            return Err(ErrorInfo::new(ErrorCode::Stopping, "the session is stopping"));
+        }
+        if hashes.is_empty() {
+            return Err(ErrorInfo::new(ErrorCode::NoInfoHash, "neither metadata nor an info-hash was given"));
+        }
+        let v1 = params.metainfo.as_ref().map_or(hashes.v1.is_some(), |m| m.info.has_v1());
+        if !v1 {
+            let name = display_name(params, hashes);
+            let text = format!("{name}: has only a v2 part (BEP 52), which cannot be downloaded yet");
+            return Err(ErrorInfo::new(ErrorCode::V2Only, text));
+        }
+        Ok(())
+    }
+
+    fn new_torrent(&mut self, id: TorrentId, hashes: InfoHashes, mut params: AddTorrent) -> Torrent {
+        let resume = params.resume.as_deref().cloned().unwrap_or_default();
+        let mut tiers: Vec<Vec<String>> = Vec::new();
+        if let Some(meta) = &params.metainfo {
+            tiers.extend(meta.trackers.iter().cloned());
+        }
+        tiers.extend(params.trackers.iter().cloned());
+        if params.resume.is_some() && !params.flags.contains(TorrentFlags::MERGE_RESUME_TRACKERS) && tiers.is_empty() {
+            tiers.clone_from(&resume.trackers);
+        } else {
+            tiers.extend(resume.trackers.iter().cloned());
+        }
+        let mut peer_list = PeerList::new(self.peer_list_limits());
+        peer_list.set_own(&self.listen_addresses(), None);
+        for &address in &params.banned_peers {
+            peer_list.ban(address);
+        }
+        for &address in params.peers.iter().chain(&resume.peers) {
+            peer_list.add(address, PeerSource::RESUME_DATA, PeerFlags::default(), self.now);
+        }
+        if params.flags.contains(TorrentFlags::USE_RESUME_SAVE_PATH) && !resume.save_path.is_empty() {
+            params.save_path = resume.save_path.clone().into();
+        }
+        let random = self.random();
+        Torrent {
+            id,
+            hashes,
+            name: display_name(&params, hashes),
+            save_path: params.save_path.clone(),
+            state: TorrentState::DownloadingMetadata,
+            flags: params.flags,
+            error: None,
+            content: None,
+            peers: BTreeSet::new(),
+            peer_list,
+            announcer: Announcer::new(&tiers, self.announce_rules(), random),
+            totals: totals(&resume, self.unix_time()),
+            hooks: 0,
+            new_haves: Vec::new(),
+            judged: None,
+            unsaved: Unsaved::default(),
+            finished_on_disk: false,
+            finish_told: false,
+            removing: None,
+            reopening: false,
+            storage_closed: false,
+            resume_have: params.resume_have.take(),
+            params,
+        }
+    }
+
+    /// The metadata is known: from here on there are pieces.
+    pub(super) fn set_content(&mut self, id: TorrentId, meta: Arc<Metainfo>) {
+        let initial = self.settings.initial_picker_threshold as u32;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let layout = Arc::new(meta.info.layout.clone());
+        let mut picker = Picker::new(layout.clone());
+        picker.set_random_first(initial);
+        if torrent.flags.contains(TorrentFlags::SEQUENTIAL_DOWNLOAD) {
+            picker.set_order(Order::Sequential);
+        }
+        for hash in wire_hashes(meta.info_hashes) {
+            self.by_hash.entry(hash).or_insert(id);
+        }
+        torrent.hashes = meta.info_hashes;
+        torrent.name.clone_from(&meta.info.name);
+        torrent.unsaved.torrent = true;
+        let file_priorities = file_priorities(&torrent.params, layout.files().len());
+        let content = Content {
+            meta,
+            layout,
+            picker,
+            assembly: Assembly::default(),
+            file_priorities,
+            checking: None,
+            open: false,
+            judging: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            reading: BTreeMap::new(),
+            writing: 0,
+            file_stats: Vec::new(),
+        };
+        torrent.content = Some(content);
+        self.apply_priorities(id);
+    }
+
+    fn peer_list_limits(&self) -> Limits {
+        Limits {
+            max_size: self.settings.max_peerlist_size as usize,
+            min_reconnect_time: Duration::from_secs(self.settings.min_reconnect_time as u64),
+            max_failcount: u8::try_from(self.settings.max_failcount).unwrap_or(u8::MAX),
+        }
+    }
+
+    fn announce_rules(&self) -> Rules {
+        Rules {
+            all_tiers: self.settings.announce_to_all_tiers,
+            all_trackers: self.settings.announce_to_all_trackers,
+            min_interval: Duration::from_secs(self.settings.min_announce_interval as u64),
+        }
+    }
+
+    fn apply_priorities(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = torrent.content.as_mut() else { return };
+        for piece in 0..content.layout.num_pieces() {
+            let given = torrent.params.piece_priorities.get(piece as usize).copied();
+            let priority = given.unwrap_or_else(|| content.piece_priority(piece));
+            content.picker.set_priority(piece, priority);
+        }
+    }
+
+    pub(super) fn open_storage(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        self.set_state(id, TorrentState::CheckingFiles, hooks);
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        let Some(content) = &torrent.content else { return };
+        let open = OpenStorage {
+            layout: content.layout.clone(),
+            save_path: torrent.save_path.clone(),
+            wanted: content.wanted(),
+            part_name: hex(torrent.hashes.wire()),
+        };
+        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Open(Box::new(open)) }));
+    }
+
+    /// The files were looked at: believe the resume data as far as they bear it out, and hash the rest.
+    pub(super) fn begin_checking(&mut self, id: TorrentId, opened: &Opened, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let seed_mode = torrent.flags.contains(TorrentFlags::SEED_MODE);
+        let resume = torrent.resume_have.take();
+        let Some(content) = torrent.content.as_mut() else { return };
+        let pieces = content.layout.num_pieces();
+        let mut to_hash = Vec::new();
+        let mut restore = Vec::new();
+        let layout = content.layout.clone();
+        let vouching = Vouching::new(resume.as_ref(), &layout, &opened.files);
+        for piece in 0..pieces {
+            match vouching.of(piece) {
+                _ if seed_mode => content.picker.we_have(piece),
+                Known::Verified => content.picker.we_have(piece),
+                Known::Blocks(blocks) => restore.push((piece, blocks)),
+                Known::Unsure => to_hash.push(piece),
+                Known::Missing => {}
+            }
+        }
+        content.file_stats = opened.files.iter().map(|f| f.unwrap_or_default()).collect();
+        content.checking = Some(Checking::new(to_hash));
+        let mut writes = Vec::new();
+        for (piece, blocks) in restore {
+            let expect = content.expect(piece);
+            content.picker.restore_blocks(piece, &block_mask(&blocks));
+            let ops = content.assembly.restore(&layout, piece, &blocks, expect);
+            writes.extend(ops);
+        }
+        self.submit_writes(id, writes);
+        self.continue_checking(id, hooks);
+    }
+
+    fn continue_checking(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        let Some(checking) = content.checking.as_mut() else { return };
+        let next = checking.take();
+        let done = checking.is_done();
+        let jobs: Vec<DiskJob> = next
+            .into_iter()
+            .map(|piece| DiskJob { torrent: id, op: DiskOp::CheckPiece { piece, expect: content.expect(piece) } })
+            .collect();
+        self.outputs.extend(jobs.into_iter().map(Output::Disk));
+        if done {
+            self.checking_done(id, hooks);
+        }
+    }
+
+    /// A piece that was on disk before was hashed.
+    pub(super) fn existing_piece_checked(
+        &mut self,
+        id: TorrentId,
+        piece: u32,
+        outcome: Result<Verdict, DiskError>,
+        hooks: &mut dyn Hooks,
+    ) {
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        let Some(checking) = content.checking.as_mut() else { return };
+        checking.returned();
+        match outcome {
+            Ok(Verdict::Passed) => {
+                content.picker.we_have(piece);
+                self.ask_torrent(id, &TorrentEvent::PiecePassed(piece), hooks);
+            }
+            Ok(Verdict::Failed) => {}
+            Err(error) => {
+                checking.cancel();
+                self.storage_failed(id, &error, hooks);
+            }
+        }
+        self.continue_checking(id, hooks);
+    }
+
+    fn checking_done(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = torrent.content.as_mut() else { return };
+        content.checking = None;
+        let (have, total) = (content.picker.num_have(), content.picker.have().len());
+        torrent.unsaved.have = true;
+        torrent.unsaved.resume = true;
+        self.alert(Alert::TorrentChecked { torrent: id, have, total }, hooks);
+        self.ask_torrent(id, &TorrentEvent::FilesChecked, hooks);
+        self.set_state(id, TorrentState::Downloading, hooks);
+        self.send_pieces_to_all(id);
+        self.finish_if_complete(id, hooks);
+        self.update_all_interest(id);
+        let conns: Vec<ConnId> = self.torrents.get(&id).map(|t| t.peers.iter().copied().collect()).unwrap_or_default();
+        for conn in conns {
+            self.turn_of(conn, hooks);
+        }
+    }
+
+    /// Peers that were there before the pieces were known hear of them now.
+    fn send_pieces_to_all(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = &torrent.content else { return };
+        torrent.new_haves = content.picker.have().iter().collect();
+        self.announce_haves(id);
+    }
+
+    pub(super) fn set_state(&mut self, id: TorrentId, state: TorrentState, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.state == state {
+            return;
+        }
+        torrent.state = state;
+        self.alert(Alert::StateChanged { torrent: id, state }, hooks);
+        self.ask_torrent(id, &TorrentEvent::State(state), hooks);
+        self.send_upload_only(id);
+    }
+
+    pub(super) fn pause(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if torrent.flags.contains(TorrentFlags::PAUSED) {
+            return;
+        }
+        torrent.flags = torrent.flags.with(TorrentFlags::PAUSED);
+        torrent.unsaved.resume = true;
+        if self.ask_torrent(id, &TorrentEvent::Pause, hooks) == super::dispatch::Asked::Skip {
+            return;
+        }
+        self.announce_stopped(id);
+        self.close_peers_of(id, "the torrent was paused", hooks);
+        self.alert(Alert::TorrentPaused { torrent: id }, hooks);
+    }
+
+    pub(super) fn resume(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if !torrent.is_paused() {
+            return;
+        }
+        torrent.flags = torrent.flags.without(TorrentFlags::PAUSED);
+        torrent.unsaved.resume = true;
+        if self.ask_torrent(id, &TorrentEvent::Resume, hooks) == super::dispatch::Asked::Skip {
+            return;
+        }
+        let failed = self.torrents.get_mut(&id).is_some_and(|t| t.error.take().is_some());
+        self.alert(Alert::TorrentResumed { torrent: id }, hooks);
+        if failed {
+            self.recheck_after_error(id, hooks);
+        }
+    }
+
+    /// After a failure of the storage only what is on disk counts.
+    fn recheck_after_error(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.resume_have = torrent.have();
+        self.reopen(id, hooks);
+    }
+
+    /// Hashes everything again.
+    pub(super) fn recheck(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.error = None;
+        torrent.finished_on_disk = false;
+        self.close_peers_of(id, "the torrent is checked again", hooks);
+        self.reopen(id, hooks);
+    }
+
+    /// Begins again with the storage, keeping the metadata and the user's choices.
+    fn reopen(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        let Some(content) = torrent.content.take() else { return };
+        torrent.params.file_priorities = content.file_priorities;
+        self.counters.queued_write_bytes -= content.writing as i64;
+        self.set_content(id, content.meta);
+        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
+        if let Some(t) = self.torrents.get_mut(&id) {
+            t.reopening = true;
+            t.finish_told = t.finish_told || t.totals.completed_time > 0;
+        }
+        self.open_storage(id, hooks);
+    }
+
+    pub(super) fn remove_torrent(
+        &mut self,
+        id: TorrentId,
+        delete_files: bool,
+        token: Option<ReplyToken>,
+        hooks: &mut dyn Hooks,
+    ) {
+        self.announce_stopped(id);
+        self.close_peers_of(id, "the torrent was removed", hooks);
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.removing = Some(Removing { token });
+        if torrent.content.is_some() {
+            self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files } }));
+        } else {
+            self.storage_closed(id, hooks);
+        }
+    }
+
+    pub(super) fn storage_closed(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if std::mem::take(&mut torrent.reopening) && torrent.removing.is_none() {
+            return;
+        }
+        torrent.storage_closed = true;
+        let Some(removing) = torrent.removing else { return };
+        let Some(torrent) = self.torrents.remove(&id) else { return };
+        self.by_hash.retain(|_, t| *t != id);
+        self.counters.num_torrents -= 1;
+        self.trackers.forget(id);
+        hooks.remove_torrent(id);
+        self.emit(Output::Store(StoreOp::Remove(id)));
+        self.alert(Alert::TorrentRemoved { torrent: id, name: torrent.name }, hooks);
+        if let Some(token) = removing.token {
+            self.emit(Output::Reply { token, reply: Reply::Done });
+        }
+    }
+
+    pub(super) fn set_file_priorities(&mut self, id: TorrentId, list: &[(u32, u8)], hooks: &mut dyn Hooks) -> Reply {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return no_such_torrent(id) };
+        let Some(content) = torrent.content.as_mut() else {
+            return Reply::Failed(ErrorInfo::new(ErrorCode::NoMetadata, "the torrent has no metadata yet"));
+        };
+        let files = content.file_priorities.len();
+        if let Some((bad, _)) = list.iter().find(|(f, _)| *f as usize >= files) {
+            let text = format!("there is no file {bad}: the torrent has {files}, counted from 0");
+            return Reply::Failed(ErrorInfo::new(ErrorCode::NoSuchFile, text));
+        }
+        for &(file, priority) in list {
+            content.file_priorities[file as usize] = priority.min(7);
+        }
+        let wanted = content.wanted();
+        torrent.unsaved.resume = true;
+        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::SetWanted(wanted) }));
+        self.apply_priorities(id);
+        let finished = self.torrents.get(&id).is_some_and(Torrent::is_finished);
+        let state = self.torrents.get(&id).map(|t| t.state);
+        if state == Some(TorrentState::Finished) && !finished {
+            self.set_state(id, TorrentState::Downloading, hooks);
+        }
+        self.finish_if_complete(id, hooks);
+        self.update_all_interest(id);
+        Reply::Done
+    }
+
+    pub(super) fn close_peers_of(&mut self, id: TorrentId, reason: &str, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        for conn in torrent.peers.iter().copied().collect::<Vec<_>>() {
+            self.close(conn, reason, hooks);
+        }
+    }
+}
+
+pub(super) fn no_such_torrent(id: TorrentId) -> Reply {
+    Reply::Failed(ErrorInfo::new(ErrorCode::NoSuchTorrent, format!("there is no torrent {id}")))
+}
+
+/// The 20 bytes by which peers and trackers may name a torrent.
+fn wire_hashes(hashes: InfoHashes) -> Vec<[u8; 20]> {
+    let v1 = hashes.v1.map(|h| *h.as_bytes());
+    v1.into_iter().chain(hashes.v2_truncated()).collect()
+}
+
+fn display_name(params: &AddTorrent, hashes: InfoHashes) -> String {
+    match &params.metainfo {
+        Some(meta) => meta.info.name.clone(),
+        None if !params.name.is_empty() => params.name.clone(),
+        None => hex(hashes.wire()),
+    }
+}
+
+fn hex(bytes: [u8; 20]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn totals(resume: &Resume, now: u64) -> Totals {
+    Totals {
+        downloaded: resume.total_downloaded,
+        uploaded: resume.total_uploaded,
+        active_secs: resume.active_time,
+        finished_secs: resume.finished_time,
+        seeding_secs: resume.seeding_time,
+        added_time: if resume.added_time > 0 { resume.added_time } else { now },
+        completed_time: resume.completed_time,
+        at_start: (resume.total_downloaded, resume.total_uploaded),
+        ..Totals::default()
+    }
+}
+
+/// Priorities from the parameters, from their selection (BEP 53), from the resume data, or the default.
+fn file_priorities(params: &AddTorrent, files: usize) -> Vec<u8> {
+    let from_resume = params.resume.as_ref().map(|r| &r.file_priorities).filter(|p| !p.is_empty());
+    let selected = |i: usize| params.select_only.iter().any(|&(a, b)| (a as usize..=b as usize).contains(&i));
+    (0..files)
+        .map(|i| {
+            if let Some(&p) = params.file_priorities.get(i) {
+                p
+            } else if !params.select_only.is_empty() {
+                if selected(i) { DEFAULT_PRIORITY } else { 0 }
+            } else {
+                from_resume.and_then(|p| p.get(i).copied()).unwrap_or(DEFAULT_PRIORITY)
+            }
+        })
+        .collect()
+}
+
+/// Blocks as bits, the first in the highest bit of the first byte.
+fn block_mask(blocks: &[u32]) -> Vec<u8> {
+    let len = blocks.iter().max().map_or(0, |&b| b as usize / 8 + 1);
+    let mut mask = vec![0; len];
+    for &b in blocks {
+        mask[b as usize / 8] |= 0x80 >> (b % 8);
+    }
+    mask
+}

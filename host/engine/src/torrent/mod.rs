@@ -1,0 +1,229 @@
+//! One torrent: its metadata, its pieces, the addresses of its peers and its trackers. It decides nothing about
+//! connections, and never points back at its session.
+
+pub(crate) mod assembly;
+pub(crate) mod checking;
+pub(crate) mod vouching;
+
+use crate::add_torrent::{AddTorrent, TorrentFlags};
+use crate::disk::{Expect, FileStat};
+use crate::error::ErrorInfo;
+use crate::hooks::Sender;
+use crate::ids::{ConnId, ReplyToken, TorrentId};
+use crate::policy::announce::Announcer;
+use crate::policy::peer_list::PeerList;
+use crate::policy::picker::Picker;
+use crate::policy::rate::Rate;
+use crate::resume::{Have, Resume};
+use crate::status::TorrentState;
+use assembly::Assembly;
+use bytes::Bytes;
+use checking::Checking;
+use reef_proto::hash::InfoHashes;
+use reef_proto::layout::Layout;
+use reef_proto::metainfo::Metainfo;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The priority of a file or piece that was given none.
+pub(crate) const DEFAULT_PRIORITY: u8 = 4;
+
+/// One torrent of a session.
+pub(crate) struct Torrent {
+    pub(crate) id: TorrentId,
+    pub(crate) hashes: InfoHashes,
+    pub(crate) name: String,
+    pub(crate) params: AddTorrent,
+    pub(crate) content: Option<Content>,
+    pub(crate) save_path: PathBuf,
+    pub(crate) state: TorrentState,
+    pub(crate) flags: TorrentFlags,
+    pub(crate) error: Option<ErrorInfo>,
+    pub(crate) peers: BTreeSet<ConnId>,
+    pub(crate) peer_list: PeerList,
+    pub(crate) announcer: Announcer,
+    pub(crate) totals: Totals,
+    /// Which of its events plugins want.
+    pub(crate) hooks: u32,
+    /// Pieces verified since peers were last told.
+    pub(crate) new_haves: Vec<u32>,
+    /// A piece whose blocks hooks may read now.
+    pub(crate) judged: Option<Judged>,
+    /// Something changed that the store does not know.
+    pub(crate) unsaved: Unsaved,
+    /// It is complete and on stable storage.
+    pub(crate) finished_on_disk: bool,
+    /// `TorrentFinished` was posted, or the torrent began complete.
+    pub(crate) finish_told: bool,
+    /// Its storage is being closed for good; whoever waits for that.
+    pub(crate) removing: Option<Removing>,
+    /// Its storage is being closed and opened again.
+    pub(crate) reopening: bool,
+    /// The shell said that it closed the storage.
+    pub(crate) storage_closed: bool,
+    /// What an earlier run knew of the pieces, until the storage is open.
+    pub(crate) resume_have: Option<Have>,
+}
+
+/// What exists once the metadata is known.
+pub(crate) struct Content {
+    pub(crate) meta: Arc<Metainfo>,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) picker: Picker,
+    pub(crate) assembly: Assembly,
+    pub(crate) file_priorities: Vec<u8>,
+    pub(crate) checking: Option<Checking>,
+    /// The storage answered that it is open.
+    pub(crate) open: bool,
+    /// Pieces that wait for the storage's judgement, with who sent their blocks.
+    pub(crate) judging: BTreeMap<u32, Vec<(u32, Sender)>>,
+    /// Pieces whose blocks plugins want to read when they pass.
+    pub(crate) watched: BTreeSet<u32>,
+    /// Judged pieces that are being read back for plugins.
+    pub(crate) reading: BTreeMap<u32, (crate::disk::Verdict, Vec<(u32, Sender)>)>,
+    /// Bytes handed to the storage and not yet answered.
+    pub(crate) writing: u64,
+    /// Sizes and times of the files when they were last known to be in order.
+    pub(crate) file_stats: Vec<FileStat>,
+}
+
+/// A removal under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Removing {
+    pub(crate) token: Option<ReplyToken>,
+}
+
+/// A piece whose blocks hooks may read until they return.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) piece: u32,
+    pub(crate) senders: Vec<(u32, Sender)>,
+    /// The piece, in order, in slices.
+    pub(crate) data: Vec<Bytes>,
+}
+
+/// Which records of the store are out of date.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Unsaved {
+    pub(crate) torrent: bool,
+    pub(crate) resume: bool,
+    pub(crate) have: bool,
+}
+
+/// What a torrent has moved and how long it was active, over all runs.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+    pub(crate) failed: u64,
+    pub(crate) wasted: u64,
+    pub(crate) active_secs: u64,
+    pub(crate) finished_secs: u64,
+    pub(crate) seeding_secs: u64,
+    pub(crate) added_time: u64,
+    pub(crate) completed_time: u64,
+    pub(crate) download: Rate,
+    pub(crate) upload: Rate,
+    /// `downloaded` and `uploaded` when this run began.
+    pub(crate) at_start: (u64, u64),
+}
+
+impl Torrent {
+    /// Whether it is paused by the user or by an error.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.flags.contains(TorrentFlags::PAUSED) || self.error.is_some()
+    }
+
+    /// Whether it asks peers for blocks now.
+    pub(crate) fn is_downloading(&self) -> bool {
+        self.state == TorrentState::Downloading
+            && !self.is_paused()
+            && !self.flags.contains(TorrentFlags::UPLOAD_MODE)
+            && self.removing.is_none()
+    }
+
+    /// Whether it takes part in its swarm: peers are dialled and let in.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.is_paused() && self.removing.is_none() && self.state != TorrentState::CheckingFiles
+    }
+
+    /// Whether it has every piece.
+    pub(crate) fn is_seed(&self) -> bool {
+        self.content.as_ref().is_some_and(|c| c.picker.is_seed())
+    }
+
+    /// Whether it has every piece that is wanted.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.content.as_ref().is_some_and(|c| c.checking.is_none() && c.open && c.picker.is_finished())
+    }
+
+    /// BEP 27.
+    pub(crate) fn is_private(&self) -> bool {
+        self.content.as_ref().is_some_and(|c| c.meta.info.private)
+    }
+
+    /// Verified bytes.
+    pub(crate) fn bytes_done(&self) -> u64 {
+        self.content.as_ref().map_or(0, |c| c.bytes(|p| c.picker.has(p)))
+    }
+
+    /// Bytes that are still to come, for trackers.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        match &self.content {
+            Some(c) => c.layout.total_size() - self.bytes_done(),
+            // BEP 9 clients say something above zero while the size is unknown.
+            None => 16384,
+        }
+    }
+
+    /// What the store keeps beside the pieces.
+    pub(crate) fn resume(&self) -> Resume {
+        let mut r = self.params.resume.as_deref().cloned().unwrap_or_default();
+        r.name.clone_from(&self.name);
+        r.save_path = self.save_path.to_string_lossy().into_owned();
+        r.paused = self.flags.contains(TorrentFlags::PAUSED);
+        r.auto_managed = self.flags.contains(TorrentFlags::AUTO_MANAGED);
+        r.sequential_download = self.flags.contains(TorrentFlags::SEQUENTIAL_DOWNLOAD);
+        r.total_uploaded = self.totals.uploaded;
+        r.total_downloaded = self.totals.downloaded;
+        r.active_time = self.totals.active_secs;
+        r.finished_time = self.totals.finished_secs;
+        r.seeding_time = self.totals.seeding_secs;
+        r.added_time = self.totals.added_time;
+        r.completed_time = self.totals.completed_time;
+        r.trackers = self.announcer.urls();
+        r.file_priorities = self.content.as_ref().map(|c| c.file_priorities.clone()).unwrap_or_default();
+        r
+    }
+
+    /// What the store keeps of the pieces.
+    pub(crate) fn have(&self) -> Option<Have> {
+        let c = self.content.as_ref()?;
+        let unfinished = c.assembly.on_disk().collect();
+        Some(Have { pieces: c.picker.have().clone(), unfinished, file_stats: c.file_stats.clone() })
+    }
+}
+
+impl Content {
+    /// What a piece must hash to.
+    pub(crate) fn expect(&self, piece: u32) -> Expect {
+        Expect { v1: self.meta.info.piece_hash(piece), v2: None }
+    }
+
+    /// Bytes of the pieces for which `which` is true.
+    pub(crate) fn bytes(&self, which: impl Fn(u32) -> bool) -> u64 {
+        (0..self.layout.num_pieces()).filter(|&p| which(p)).map(|p| u64::from(self.layout.piece_size(p))).sum()
+    }
+
+    /// Which files are wanted, by index.
+    pub(crate) fn wanted(&self) -> Vec<bool> {
+        self.file_priorities.iter().map(|&p| p > 0).collect()
+    }
+
+    /// A piece's priority: the highest of its files'.
+    pub(crate) fn piece_priority(&self, piece: u32) -> u8 {
+        let of = |f: usize| self.file_priorities.get(f).copied().unwrap_or(DEFAULT_PRIORITY);
+        self.layout.files_of_piece(piece).map(of).max().unwrap_or(DEFAULT_PRIORITY)
+    }
+}
