@@ -95,11 +95,10 @@ impl Buckets {
         })
     }
 
-    /// The lowest piece of the top priority that `accept` takes, among `budget` pieces.
-    pub(super) fn find_top(&self, budget: &mut u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
-        let pieces = self.levels[LEVELS - 1].by_availability.iter().flatten().copied();
-        let looked = pieces.take(*budget as usize).inspect(|_| *budget -= 1);
-        looked.filter(|&piece| accept(piece)).min()
+    /// The lowest piece of the top priority that `accept` takes, if there are at most `limit` of that priority.
+    pub(super) fn find_top(&self, limit: u32, mut accept: impl FnMut(u32) -> bool) -> Option<u32> {
+        let level = self.levels.last().filter(|level| level.len <= limit as usize)?;
+        level.by_availability.iter().flatten().copied().filter(|&piece| accept(piece)).min()
     }
 }
 

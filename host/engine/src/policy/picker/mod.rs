@@ -8,8 +8,11 @@
 //! hash is right (BEP 3, "rarest first", "end game"; BEP 6 for allowed-fast and suggested pieces).
 
 mod buckets;
+mod moves;
 mod partial;
 mod pick;
+#[cfg(test)]
+mod tests;
 
 use crate::ids::ConnId;
 use buckets::Buckets;
@@ -413,10 +416,14 @@ impl Picker {
     /// A block came that is not asked of `peer` any more, such as one whose request timed out: takes it if it is
     /// still missing.
     pub fn received_late(&mut self, peer: ConnId, piece: u32, block: u32) -> Received {
-        match self.partial(piece) {
-            Some(partial) if (block as usize) < partial.blocks().len() => self.receive(peer, piece, block),
-            _ => Received::Unrequested,
+        if self.has(piece) {
+            return Received::Duplicate;
         }
+        if !self.missing.get(piece) || block >= self.layout.num_blocks(piece) {
+            return Received::Unrequested;
+        }
+        self.begin(piece, Speed::Medium);
+        self.receive(peer, piece, block)
     }
 
     /// Whether every block of the piece is here and none has been verified yet.
@@ -479,10 +486,11 @@ impl Picker {
             return;
         }
         self.begin(piece, Speed::Medium);
-        let Some(partial) = self.partial_mut(piece) else { return };
-        for block in 0..partial.blocks().len() as u32 {
-            if mask.get(block as usize / 8).is_some_and(|byte| byte >> (block % 8) & 1 == 1) {
-                partial.receive(None, block);
+        let is_set = |block: &u32| mask.get(*block as usize / 8).is_some_and(|byte| byte >> (block % 8) & 1 == 1);
+        for block in (0..self.layout.num_blocks(piece)).filter(is_set) {
+            let arrival = self.partial_mut(piece).and_then(|partial| partial.receive(None, block));
+            if let Some(Arrival::First { askers }) = arrival {
+                askers.into_iter().for_each(|peer| self.unbook(peer, piece, 1));
             }
         }
         self.settle(piece);
@@ -538,156 +546,6 @@ impl Picker {
                 self.sort_open(piece);
                 Received::Wanted { cancel: askers }
             }
-        }
-    }
-
-    fn shift_availability(&mut self, piece: u32, by: i32) {
-        let Some(entry) = self.pieces.get(piece as usize).copied() else { return };
-        let availability = entry.availability.saturating_add_signed(by);
-        let listed = entry.state == State::Pickable && !self.stale && availability != entry.availability;
-        if listed {
-            self.unbucket(piece);
-        }
-        self.pieces[piece as usize].availability = availability;
-        if listed {
-            self.bucket(piece);
-        }
-    }
-
-    fn shift_all(&mut self, bits: &Bitfield, by: i32) {
-        // Filling the buckets anew touches every piece in order, moving one touches three places at random.
-        if bits.count() > self.pieces.len() as u32 / 8 {
-            self.stale = true;
-        }
-        for piece in bits.iter() {
-            self.shift_availability(piece, by);
-        }
-    }
-
-    /// Makes a piece that is neither had nor begun pickable, or unwanted at priority 0.
-    fn enlist(&mut self, piece: u32) {
-        let wanted = self.pieces[piece as usize].priority > 0;
-        self.pieces[piece as usize].state = if wanted { State::Pickable } else { State::Unwanted };
-        if !wanted {
-            return;
-        }
-        self.pickable.set(piece);
-        self.cursor = self.cursor.min(piece);
-        if !self.stale {
-            self.bucket(piece);
-        }
-    }
-
-    /// Takes a pickable piece out of its bucket; the caller gives it its next state.
-    fn delist(&mut self, piece: u32) {
-        self.pickable.clear(piece);
-        if !self.stale {
-            self.unbucket(piece);
-        }
-    }
-
-    fn bucket(&mut self, piece: u32) {
-        let Piece { priority, availability, .. } = self.pieces[piece as usize];
-        self.pieces[piece as usize].place = self.buckets.insert(priority, availability, piece);
-    }
-
-    fn unbucket(&mut self, piece: u32) {
-        let Piece { priority, availability, place, .. } = self.pieces[piece as usize];
-        if let Some(moved) = self.buckets.remove(priority, availability, place) {
-            self.pieces[moved as usize].place = place;
-        }
-    }
-
-    fn refill(&mut self) {
-        if std::mem::take(&mut self.stale) {
-            self.buckets.clear();
-            for piece in 0..self.pieces.len() as u32 {
-                if self.pieces[piece as usize].state == State::Pickable {
-                    self.bucket(piece);
-                }
-            }
-        }
-    }
-
-    /// Makes a piece that is not had a partial one.
-    fn begin(&mut self, piece: u32, speed: Speed) {
-        match self.pieces[piece as usize].state {
-            State::Have | State::Partial => return,
-            State::Pickable => self.delist(piece),
-            State::Unwanted => {}
-        }
-        let entry = &mut self.pieces[piece as usize];
-        entry.state = State::Partial;
-        entry.place = self.partials.len() as u32;
-        self.partials.push(Partial::new(piece, self.layout.num_blocks(piece), speed));
-        self.sort_open(piece);
-    }
-
-    /// After blocks were given up: a piece of which nothing is left is as if it had never been begun.
-    fn settle(&mut self, piece: u32) {
-        if self.partial(piece).is_some_and(|p| p.is_untouched() && p.exclusive.is_none()) {
-            self.close_partial(piece);
-            self.enlist(piece);
-        } else {
-            self.sort_open(piece);
-        }
-    }
-
-    /// Removes a partial piece; the caller gives it its next state.
-    fn close_partial(&mut self, piece: u32) {
-        self.unlist_open(piece);
-        let at = self.pieces[piece as usize].place;
-        let gone = self.partials.swap_remove(at as usize);
-        if let Some(moved) = self.partials.get(at as usize) {
-            self.pieces[moved.piece as usize].place = at;
-        }
-        for peer in gone.askers() {
-            self.unbook(peer, piece, 1);
-        }
-    }
-
-    /// Puts a partial piece into the list of those that have free blocks and are wanted, or takes it out.
-    fn sort_open(&mut self, piece: u32) {
-        let wanted = self.priority(piece) > 0;
-        let next = self.open.len() as u32;
-        let Some(partial) = self.partial_mut(piece) else { return };
-        match (wanted && partial.free() > 0, partial.open_at) {
-            (true, None) => {
-                partial.open_at = Some(next);
-                self.open.push(piece);
-            }
-            (false, Some(_)) => self.unlist_open(piece),
-            _ => {}
-        }
-    }
-
-    fn unlist_open(&mut self, piece: u32) {
-        let Some(at) = self.partial_mut(piece).and_then(|partial| partial.open_at.take()) else { return };
-        self.open.swap_remove(at as usize);
-        if let Some(&moved) = self.open.get(at as usize)
-            && let Some(partial) = self.partial_mut(moved)
-        {
-            partial.open_at = Some(at);
-        }
-    }
-
-    fn book(&mut self, peer: ConnId, piece: u32) {
-        let pieces = self.asked.entry(peer).or_default();
-        match pieces.iter_mut().find(|(p, _)| *p == piece) {
-            Some((_, blocks)) => *blocks += 1,
-            None => pieces.push((piece, 1)),
-        }
-    }
-
-    fn unbook(&mut self, peer: ConnId, piece: u32, count: u32) {
-        let Some(pieces) = self.asked.get_mut(&peer) else { return };
-        let Some(at) = pieces.iter().position(|(p, _)| *p == piece) else { return };
-        pieces[at].1 = pieces[at].1.saturating_sub(count);
-        if pieces[at].1 == 0 {
-            pieces.remove(at);
-        }
-        if pieces.is_empty() {
-            self.asked.remove(&peer);
         }
     }
 }

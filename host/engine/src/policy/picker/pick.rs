@@ -55,7 +55,9 @@ impl Picker {
         self.continue_own(&ctx, basket);
         if ctx.parole {
             self.begin_pieces(&ctx, basket);
-        } else {
+        }
+        // A peer on parole may be the only one to have what is left.
+        if !ctx.parole || basket.out.len() == before {
             self.pick_shared(&ctx, basket);
         }
         if ctx.end_game && basket.out.len() == before && self.all_asked(ctx.peer) {
@@ -187,12 +189,11 @@ impl Picker {
         pieces.take(SAMPLE).min_by_key(cost)
     }
 
-    /// The next pickable piece in sequential order that the peer has; those of the top priority come before.
+    /// The next pickable piece in sequential order that the peer has; those of the top priority, if they are few,
+    /// come before.
     fn find_next(&mut self, have: PeerPieces<'_>) -> Option<u32> {
-        let mut budget = SCAN_BUDGET;
-        let top = self.buckets.find_top(&mut budget, |piece| have.has(piece));
-        if top.is_some() {
-            return top;
+        if let Some(top) = self.buckets.find_top(SCAN_BUDGET, |piece| have.has(piece)) {
+            return Some(top);
         }
         let words = self.pickable.words().len() as u32;
         let from = self.cursor / 64;
