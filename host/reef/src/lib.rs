@@ -1,3 +1,4 @@
 //! A BitTorrent engine that hosts plugins.
 
 pub mod disk;
+pub mod store;

@@ -1,0 +1,231 @@
+//! The store as a whole, with real files and other processes.
+
+use std::process::{Command, Output};
+use std::sync::Mutex;
+
+use super::*;
+use reef_proto::hash::{Sha1Hash, Sha256Hash};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+fn no_files() -> SyncFiles {
+    Arc::new(|_| Vec::new())
+}
+
+fn open(path: &Path) -> Store {
+    Store::open_with_interval(path, no_files(), LONG).unwrap()
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+fn hybrid() -> InfoHashes {
+    InfoHashes { v1: Some(Sha1Hash::of(b"a")), v2: Some(Sha256Hash::of(b"a")) }
+}
+
+fn put_torrent(store: &Store, id: u64, hashes: InfoHashes, metainfo: Option<&str>) {
+    store.put(StoreOp::PutTorrent { torrent: TorrentId(id), hashes, metainfo: metainfo.map(bytes) });
+}
+
+fn put_have(store: &Store, id: u64, have: &str) {
+    store.put(StoreOp::PutHave { torrent: TorrentId(id), have: bytes(have) });
+}
+
+fn have_of(loaded: &Loaded, id: u64) -> Option<&[u8]> {
+    loaded.torrents.iter().find(|torrent| torrent.id == TorrentId(id))?.have.as_deref()
+}
+
+/// Runs one test of this binary in another process, with a variable that tells it what to do.
+fn in_another_process(test: &str, path: &Path) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(OTHER_PROCESS, path).output().unwrap()
+}
+
+const OTHER_PROCESS: &str = "REEF_TEST_STORE";
+
+#[test]
+fn what_was_put_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("deep/state.redb");
+    let store = open(&path);
+    assert_eq!(store.load().unwrap(), Loaded { next_torrent_id: 1, ..Loaded::default() });
+    assert!(!path.exists(), "made when there is something to keep");
+    put_torrent(&store, 5, hybrid(), Some("metainfo"));
+    put_torrent(&store, 2, InfoHashes::from_v1(Sha1Hash::of(b"b")), None);
+    store.put(StoreOp::PutResume { torrent: TorrentId(5), resume: bytes("resume") });
+    put_have(&store, 5, "have");
+    store.put(StoreOp::PutState { key: "plugin/x".into(), value: bytes("state") });
+    store.put(StoreOp::PutState { key: "plugin/y".into(), value: bytes("state") });
+    drop(store);
+    let store = open(&path);
+    let loaded = store.load().unwrap();
+    let first = StoredTorrent {
+        id: TorrentId(2),
+        hashes: InfoHashes::from_v1(Sha1Hash::of(b"b")),
+        metainfo: None,
+        resume: None,
+        have: None,
+    };
+    let second = StoredTorrent {
+        id: TorrentId(5),
+        hashes: hybrid(),
+        metainfo: Some(bytes("metainfo")),
+        resume: Some(bytes("resume")),
+        have: Some(bytes("have")),
+    };
+    assert_eq!(loaded.torrents, [first.clone(), second]);
+    assert_eq!(loaded.state, [("plugin/x".into(), bytes("state")), ("plugin/y".into(), bytes("state"))]);
+    assert_eq!(loaded.next_torrent_id, 6);
+    store.put(StoreOp::Remove(TorrentId(5)));
+    store.put(StoreOp::PutState { key: "plugin/x".into(), value: Bytes::new() });
+    put_torrent(&store, 2, hybrid(), Some("late"));
+    store.flush().unwrap();
+    let loaded = store.load().unwrap();
+    assert_eq!(loaded.torrents, [StoredTorrent { hashes: hybrid(), metainfo: Some(bytes("late")), ..first }]);
+    assert_eq!(loaded.state.len(), 1);
+    assert_eq!(loaded.next_torrent_id, 6, "an id is never used again");
+}
+
+#[test]
+fn changes_are_committed_together_after_their_files_were_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let synced = Arc::new(Mutex::new(Vec::new()));
+    let sync_files: SyncFiles = {
+        let synced = synced.clone();
+        Arc::new(move |torrents| {
+            synced.lock().unwrap().push(torrents.to_vec());
+            torrents.iter().copied().filter(|torrent| torrent.0 == 3).collect()
+        })
+    };
+    let store = Store::open_with_interval(&path, sync_files, LONG).unwrap();
+    for round in 0..100 {
+        for id in 1..=4 {
+            put_torrent(&store, id, InfoHashes::from_v1(Sha1Hash::of(&[id as u8])), None);
+            if id != 4 {
+                put_have(&store, id, &format!("{round}"));
+            }
+        }
+    }
+    assert!(synced.lock().unwrap().is_empty());
+    store.flush().unwrap();
+    store.flush().unwrap();
+    assert_eq!(*synced.lock().unwrap(), [[1, 2, 3].map(TorrentId).to_vec()], "one commit, one sync");
+    let loaded = store.load().unwrap();
+    assert_eq!((have_of(&loaded, 1), have_of(&loaded, 2)), (Some(&b"99"[..]), Some(&b"99"[..])));
+    assert_eq!(have_of(&loaded, 3), None, "its files could not be synced, so nothing is said of them");
+    assert_eq!(loaded.torrents.len(), 4);
+}
+
+#[test]
+fn a_change_is_committed_after_a_while_without_being_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, synced) = channel();
+    let sender = Mutex::new(sender);
+    let sync_files: SyncFiles = Arc::new(move |torrents| {
+        sender.lock().unwrap().send(torrents.to_vec()).unwrap();
+        Vec::new()
+    });
+    let path = folder.path().join("state.redb");
+    let store = Store::open_with_interval(&path, sync_files, Duration::from_millis(5)).unwrap();
+    put_have(&store, 1, "have");
+    assert_eq!(synced.recv_timeout(Duration::from_secs(20)).unwrap(), [TorrentId(1)]);
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_store() {
+    if let Some(path) = std::env::var_os(OTHER_PROCESS) {
+        match Store::open(Path::new(&path), no_files()) {
+            Err(error) => println!("refused: {error}"),
+            Ok(store) => println!("opened: {:?}", store.load().unwrap()),
+        }
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let name = "store::tests::a_second_process_is_told_who_has_the_store";
+    let store = open(&path);
+    put_torrent(&store, 1, hybrid(), None);
+    store.flush().unwrap();
+    let said = String::from_utf8(in_another_process(name, &path).stdout).unwrap();
+    let expected = format!("refused: {}: in use by another reef (process {})", path.display(), std::process::id());
+    assert!(said.contains(&expected), "{said}");
+    assert!(matches!(Store::open(&path, no_files()), Err(StoreError::InUse { pid: Some(_), .. })));
+    drop(store);
+    let said = String::from_utf8(in_another_process(name, &path).stdout).unwrap();
+    assert!(said.contains("opened: Loaded { next_torrent_id: 2"), "{said}");
+    assert!(!path.with_extension("redb.lock").exists());
+}
+
+#[test]
+fn a_process_that_dies_loses_only_what_was_not_committed() {
+    if let Some(path) = std::env::var_os(OTHER_PROCESS) {
+        let store = open(Path::new(&path));
+        put_torrent(&store, 1, hybrid(), Some("metainfo"));
+        put_have(&store, 1, "committed");
+        store.flush().unwrap();
+        put_have(&store, 1, "lost");
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let output = in_another_process("store::tests::a_process_that_dies_loses_only_what_was_not_committed", &path);
+    assert!(!output.status.success());
+    let store = open(&path);
+    assert_eq!(have_of(&store.load().unwrap(), 1), Some(&b"committed"[..]));
+    assert_eq!(store.moved_aside(), None);
+    // A copy taken while the store is in use is what a crash of the machine leaves.
+    put_have(&store, 1, "later");
+    store.flush().unwrap();
+    let copy = folder.path().join("copy.redb");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(have_of(&open(&copy).load().unwrap(), 1), Some(&b"later"[..]));
+}
+
+#[test]
+fn a_damaged_store_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let store = open(&path);
+    put_torrent(&store, 1, hybrid(), Some("metainfo"));
+    drop(store);
+    let whole = std::fs::read(&path).unwrap();
+    let garbage = vec![0x5a; 100_000];
+    let cut = whole[..whole.len() / 3].to_vec();
+    for (number, damaged) in [b"not a store".to_vec(), garbage, cut].into_iter().enumerate() {
+        std::fs::write(&path, &damaged).unwrap();
+        let store = open(&path);
+        let aside = folder.path().join(format!("state.redb.damaged-{}", number + 1));
+        assert_eq!(store.moved_aside(), Some(&*aside));
+        assert_eq!(std::fs::read(&aside).unwrap().len(), damaged.len());
+        assert!(store.load().unwrap().torrents.is_empty());
+        put_torrent(&store, 1, hybrid(), None);
+        drop(store);
+        assert_eq!(open(&path).load().unwrap().torrents.len(), 1);
+    }
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    drop({
+        let store = open(&path);
+        put_torrent(&store, 1, hybrid(), None);
+        store
+    });
+    database::write_version(&path, 2);
+    let error = Store::open(&path, no_files()).err().unwrap();
+    assert!(matches!(error, StoreError::TooNew { found: 2, known: 1, .. }), "{error}");
+    assert!(error.to_string().contains("newer version"));
+    assert!(path.exists() && !folder.path().join("state.redb.damaged-1").exists());
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), b"").unwrap();
+    let error = Store::open(&folder.path().join("file/state.redb"), no_files()).err().unwrap();
+    assert!(error.to_string().contains("/file"), "{error}");
+}
