@@ -88,7 +88,7 @@ fn errors_say_what_is_wrong() {
     check(&format!("magnet:?xt=urn:btih:{hash}&xt=urn:btih:{}", "62".repeat(20)), MagnetError::TwoTorrents);
     check(&"x".repeat(1 << 20), MagnetError::TooLong);
     assert!(format!("magnet:?xt=urn:btih:{hash}&xt=urn:btih:{hash}&xt=urn:sha1:abc").parse::<Magnet>().is_ok());
-    assert!(format!("MAGNET:?xt.1=URN:BTIH:{hash}&amp;dn=x").parse::<Magnet>().is_ok());
+    assert!(format!("MAGNET:?XT.1=URN:BTIH:{hash}&amp;dn=x").parse::<Magnet>().is_ok());
 }
 
 #[test]
