@@ -324,6 +324,20 @@ impl Actions {
         self.handshakes_changed
     }
 
+    /// Whether nothing was asked for.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && !self.masks_changed && !self.handshakes_changed
+    }
+
+    /// Moves everything that `other` asks for to the end of this list.
+    pub fn append(&mut self, other: &mut Self) {
+        let Self { mut queue, masks_changed, handshakes_changed } = std::mem::take(other);
+        self.queue.append(&mut queue);
+        self.masks_changed |= masks_changed;
+        self.handshakes_changed |= handshakes_changed;
+    }
+
     /// Queues one action.
     pub fn push(&mut self, action: Action) {
         self.queue.push(action);
