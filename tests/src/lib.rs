@@ -1,1 +1,3 @@
 //! Whole-system, plugin and interop tests.
+
+pub mod plugins;

@@ -100,20 +100,13 @@ impl Hooks for PluginHost {
 }
 
 impl PluginHost {
-    /// The session calls: it is told what it was owed.
+    /// The session calls: it is told what it was owed and what was asked for meanwhile.
     fn begin(&mut self, view: &View<'_>, actions: &mut Actions) {
         self.mailroom.set_now(view.now().0);
-        if self.owed.queued().is_empty() && !self.owed.masks_changed() && !self.owed.handshakes_changed() {
-            return;
+        if !self.owed.is_empty() {
+            actions.append(&mut self.owed);
         }
-        let owed = std::mem::take(&mut self.owed);
-        owed.queued().iter().for_each(|action| actions.push(action.clone()));
-        if owed.masks_changed() {
-            actions.refresh_masks();
-        }
-        if owed.handshakes_changed() {
-            actions.refresh_handshakes();
-        }
+        self.settle(actions);
     }
 
     fn new_torrent(&mut self, index: usize, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) {

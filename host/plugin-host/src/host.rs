@@ -192,11 +192,16 @@ impl PluginHost {
                 saved.push((torrent_key(&plugin.info.name, torrent), state));
             }
             beat.leave();
+            let mut kept = Vec::new();
             for (key, state) in saved {
                 match state {
-                    Ok(state) => states.push((key, state)),
+                    Ok(state) => kept.push((key, state)),
                     Err(outcome) => self.judge_apart(index, outcome),
                 }
+            }
+            // What a plugin saved before it panicked may be nonsense.
+            if self.order.contains(&index) {
+                states.append(&mut kept);
             }
         }
         states

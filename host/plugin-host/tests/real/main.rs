@@ -1,0 +1,5 @@
+//! Real plugin libraries, mapped and run: whole ones, broken ones, and ones that misbehave.
+
+mod files;
+mod hooks;
+mod rig;

@@ -1,0 +1,173 @@
+//! A plugin for tests, whose behaviour its settings choose. It must never be installed.
+//!
+//! Each hook of it posts an alert under the hook's name. Then, if `at` in the settings is that name, it does what `do`
+//! says: `panic`, `error`, `detach`, `handled`, or `thread` (start a thread that panics). `at` may also be `create`,
+//! `drop_peer`, `drop_torrent` or `drop_session`. `claim` is the extension message that it claims; `state` what it saves.
+
+use reef_plugin_api::{
+    Alert, Buffer, Flow, HandshakeEntries, HookResult, Host, HostError, PeerCx, PeerKey, PeerObj, PeerPlugin,
+    PeerRequest, PluginError, SessionCx, SessionPlugin, Settings, TorrentCx, TorrentId, TorrentObj, TorrentPlugin,
+    export_plugin, hooks, spawn,
+};
+use std::sync::Arc;
+
+/// What the settings ask for.
+struct Orders {
+    host: Host,
+    at: String,
+    act: String,
+    claim: Option<String>,
+    state: Option<String>,
+}
+
+impl Orders {
+    fn new(host: Host, settings: &Settings) -> Self {
+        let text = |key: &str| {
+            let value = settings.toml().lines().find_map(|line| line.strip_prefix(key)?.trim().strip_prefix('='))?;
+            Some(value.trim().trim_matches('"').to_owned())
+        };
+        let or_empty = |key| text(key).unwrap_or_default();
+        Self { host, at: or_empty("at"), act: or_empty("do"), claim: text("claim"), state: text("state") }
+    }
+
+    /// Reports a hook, and does what is ordered for it.
+    fn hook(&self, name: &str, post: impl FnOnce(&Alert<'_>) -> Result<(), HostError>) -> HookResult {
+        post(&Alert::new(Alert::USER_KIND, 1, name, "called"))?;
+        self.obey(name)
+    }
+
+    fn obey(&self, name: &str) -> HookResult {
+        if self.at != name {
+            return Ok(Flow::Pass);
+        }
+        match self.act.as_str() {
+            "panic" => panic!("ordered to panic"),
+            "error" => Err(PluginError::new("ordered to fail")),
+            "detach" => Ok(Flow::Detach),
+            "handled" => Ok(Flow::Handled),
+            "thread" => {
+                spawn(&self.host, "evil", || panic!("ordered to panic"))?;
+                Ok(Flow::Pass)
+            }
+            "action" => {
+                let host = self.host.clone();
+                spawn(&self.host, "evil", move || {
+                    let _ = host.torrent(TorrentId(1)).watch_piece(7);
+                })?;
+                Ok(Flow::Pass)
+            }
+            _ => Ok(Flow::Pass),
+        }
+    }
+
+    fn drop_of(&self, name: &str) {
+        assert!(self.at != name || self.act != "panic", "ordered to panic");
+    }
+}
+
+struct Evil(Arc<Orders>);
+struct EvilTorrent(Arc<Orders>);
+struct EvilPeer(Arc<Orders>);
+
+#[hooks]
+impl SessionPlugin for Evil {
+    const NAME: &'static str = "evil";
+
+    fn create(host: Host, settings: &Settings) -> Result<Self, PluginError> {
+        let orders = Orders::new(host, settings);
+        orders.obey("create")?;
+        log::info!("evil plugin created");
+        Ok(Self(Arc::new(orders)))
+    }
+    fn added(&mut self, cx: &mut SessionCx<'_>) -> HookResult {
+        self.0.hook("added", |alert| cx.post_alert(alert))
+    }
+    fn new_torrent(&mut self, cx: &mut SessionCx<'_>, _: TorrentId) -> Result<Option<TorrentObj>, PluginError> {
+        self.0.hook("new_torrent", |alert| cx.post_alert(alert))?;
+        Ok(Some(TorrentObj::new(EvilTorrent(self.0.clone()))))
+    }
+    fn on_tick(&mut self, cx: &mut SessionCx<'_>) -> HookResult {
+        self.0.hook("on_tick", |alert| cx.post_alert(alert))
+    }
+    fn abort(&mut self, cx: &mut SessionCx<'_>) -> HookResult {
+        self.0.hook("abort", |alert| cx.post_alert(alert))
+    }
+    fn save_state(&mut self, _: &mut SessionCx<'_>) -> Result<Vec<u8>, PluginError> {
+        self.0.obey("save_state")?;
+        Ok(self.0.state.clone().unwrap_or_default().into_bytes())
+    }
+    fn load_state(&mut self, cx: &mut SessionCx<'_>, state: &[u8]) -> HookResult {
+        let text = format!("load_state {}", state.escape_ascii());
+        self.0.hook(&text, |alert| cx.post_alert(alert))?;
+        self.0.obey("load_state")
+    }
+}
+
+#[hooks]
+impl TorrentPlugin for EvilTorrent {
+    fn new_connection(&mut self, cx: &mut TorrentCx<'_>, _: PeerKey) -> Result<Option<PeerObj>, PluginError> {
+        self.0.hook("new_connection", |alert| cx.post_alert(alert))?;
+        Ok(Some(PeerObj::new(EvilPeer(self.0.clone()))))
+    }
+    fn on_piece_failed(&mut self, cx: &mut TorrentCx<'_>, _: u32) -> HookResult {
+        self.0.hook("on_piece_failed", |alert| cx.post_alert(alert))
+    }
+    fn on_metadata(&mut self, cx: &mut TorrentCx<'_>) -> HookResult {
+        self.0.hook("on_metadata", |alert| cx.post_alert(alert))
+    }
+    fn save_state(&mut self, _: &mut TorrentCx<'_>) -> Result<Vec<u8>, PluginError> {
+        Ok(self.0.state.clone().unwrap_or_default().into_bytes())
+    }
+    fn load_state(&mut self, cx: &mut TorrentCx<'_>, state: &[u8]) -> HookResult {
+        let text = format!("load_torrent {}", state.escape_ascii());
+        self.0.hook(&text, |alert| cx.post_alert(alert))
+    }
+}
+
+#[hooks]
+impl PeerPlugin for EvilPeer {
+    fn add_handshake(&mut self, cx: &mut PeerCx<'_>, entries: &mut HandshakeEntries) -> HookResult {
+        if let Some(name) = &self.0.claim {
+            entries.extension(name);
+        }
+        entries.set("x_evil", *b"i1e");
+        self.0.hook("add_handshake", |alert| cx.post_alert(alert))
+    }
+    fn on_extension_handshake(&mut self, cx: &mut PeerCx<'_>, _: &[u8]) -> HookResult {
+        self.0.hook("on_extension_handshake", |alert| cx.post_alert(alert))
+    }
+    fn on_extended(&mut self, cx: &mut PeerCx<'_>, name: &str, payload: &[u8]) -> HookResult {
+        cx.send_extended(name, payload)?;
+        self.0.hook("on_extended", |alert| cx.post_alert(alert))
+    }
+    fn on_have(&mut self, cx: &mut PeerCx<'_>, _: u32) -> HookResult {
+        self.0.hook("on_have", |alert| cx.post_alert(alert))
+    }
+    fn on_piece(&mut self, cx: &mut PeerCx<'_>, _: PeerRequest, data: &Buffer) -> HookResult {
+        let text = format!("on_piece {}", data.escape_ascii());
+        self.0.hook(&text, |alert| cx.post_alert(alert))
+    }
+    fn on_disconnect(&mut self, cx: &mut PeerCx<'_>, _: &str) -> HookResult {
+        self.0.hook("on_disconnect", |alert| cx.post_alert(alert))
+    }
+}
+
+impl Drop for Evil {
+    fn drop(&mut self) {
+        self.0.drop_of("drop_session");
+    }
+}
+
+impl Drop for EvilTorrent {
+    fn drop(&mut self) {
+        self.0.drop_of("drop_torrent");
+    }
+}
+
+impl Drop for EvilPeer {
+    fn drop(&mut self) {
+        self.0.drop_of("drop_peer");
+    }
+}
+
+export_plugin!(Evil);
