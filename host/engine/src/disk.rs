@@ -155,7 +155,8 @@ pub enum Verdict {
 /// What was found on disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Opened {
-    /// One entry a file of the layout; `None` where there is none.
+    /// One entry a file of the layout; `None` where there is none. A file whose bytes are in the part file counts with
+    /// its full length and the part file's time.
     pub files: Vec<Option<FileStat>>,
     /// Free bytes on the file system of the save path; `None` where it cannot be told.
     pub free_space: Option<u64>,

@@ -88,7 +88,7 @@ impl Magnet {
             Some((start, number)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => start,
             _ => key,
         };
-        match key {
+        match key.to_ascii_lowercase().as_str() {
             "xt" => self.read_topic(value)?,
             "dn" => self.name = Some(value.replace('+', " ")).map(|raw| decode(&raw)).filter(|name| !name.is_empty()),
             "xl" => self.length = decode(value).parse().ok(),

@@ -8,8 +8,8 @@
 //! - NUL and the invisible characters that turn text around or hide in it are removed;
 //! - other control characters become `_`, and so does each sequence of bytes that is not UTF-8;
 //! - it is cut to 240 bytes between characters, keeping an extension of up to 8 characters;
-//! - what is then empty, `.` or `..` counts as nothing. As a part of a file's path that is `_`; as the torrent's name
-//!   it is the info-hash in hexadecimal digits.
+//! - what is then empty, `.` or `..` counts as nothing. As a part of a file's path that is `_`. A folder with such a name
+//!   gets the info-hash in hexadecimal digits; a torrent of a single file with such a name is refused.
 //!
 //! Nothing absolute, empty or leading upwards is left, so a path stays below the save folder. Names that are only
 //! awkward on other systems (`COM1`, a trailing space) are kept: peers and other programs expect them.
@@ -24,8 +24,8 @@ use std::collections::btree_map::Entry;
 
 use crate::layout::FileEntry;
 
-/// The most elements a path may have; a torrent with a longer one is refused.
-pub const MAX_DEPTH: usize = 100;
+/// The most elements a path may have, the torrent's folder included; a torrent with a longer one is refused.
+pub const MAX_DEPTH: usize = 101;
 
 /// What is left of one element of a path; none if that is nothing, or leads to this or the upper folder.
 pub fn clean_element(raw: &[u8]) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Bencoding (BEP 3): a bounded scanner, a borrowed view of what it passed, an owned value to write, and typed reading.
 //!
-//! Nothing from outside is read in any other way. [`scan`] walks the bytes once, without recursion, and refuses what is
+//! Nothing from outside is read in any other way. [`scan()`] walks the bytes once, without recursion, and refuses what is
 //! malformed, too deep, too large or has too many items; only then is there a [`Value`] to look at, and only then may
 //! serde_bencode, which has no limits of its own, see the bytes ([`from_bytes`]). Keys out of order, keys that stand
 //! twice and integers with leading zeros are let through, since such files and messages exist, but [`Scan::canonical`]

@@ -21,11 +21,27 @@ impl FileList {
     }
 }
 
+/// The name of a torrent, which is a folder's or its single file's.
+pub(super) enum Name {
+    /// What its maker called it, cleaned.
+    Given(String),
+    /// Something else, since nothing was left of that.
+    Replaced(String),
+}
+
+impl Name {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Given(name) | Self::Replaced(name) => name,
+        }
+    }
+}
+
 /// The files of `info`: those of `files`, or the single one of `length`.
-pub(super) fn v1_files(info: &Dict<'_>, name: &str) -> Result<FileList, MetainfoError> {
-    match info.get("files") {
-        Some(files) => {
-            let list = files.as_list().ok_or(MetainfoError::NoFiles)?;
+pub(super) fn v1_files(info: &Dict<'_>, name: &Name) -> Result<FileList, MetainfoError> {
+    match info.list("files") {
+        Some(list) => {
+            let name = name.as_str();
             let files = list.enumerate().map(|(i, file)| listed_file(file, name, i.saturating_add(1)));
             let files: Vec<_> = files.collect::<Result<_, _>>()?;
             if files.is_empty() {
@@ -34,8 +50,9 @@ pub(super) fn v1_files(info: &Dict<'_>, name: &str) -> Result<FileList, Metainfo
             Ok(FileList { files, multi_file: true })
         }
         None => {
+            let Name::Given(name) = name else { return Err(MetainfoError::MissingName) };
             let mut file = entry(info, &[], 1)?;
-            file.path = vec![name.to_owned()];
+            file.path = vec![name.clone()];
             Ok(FileList { files: vec![file], multi_file: false })
         }
     }
@@ -49,7 +66,7 @@ pub(super) fn entry(dict: &Dict<'_>, folder: &[String], file: usize) -> Result<F
     if !has(b'l') {
         let length = dict.int("length").and_then(|length| u64::try_from(length).ok());
         entry.length = length.ok_or(MetainfoError::InvalidLength { file })?;
-    } else if let Some(elements) = dict.list("symlink path") {
+    } else if let Some(elements) = dict.list("symlink path").filter(|target| target.clone().next().is_some()) {
         // A link takes no bytes of the torrent, whatever its length says; without a target it is an empty file.
         let mut target = folder.to_vec();
         for element in elements {
@@ -84,7 +101,7 @@ fn listed_file(value: Value<'_>, name: &str, file: usize) -> Result<FileEntry, M
         entry.path = vec![PAD_FOLDER.to_owned(), entry.length.to_string()];
     }
     // What one client wrote before there was an attribute for it.
-    entry.pad |= entry.path.last().is_some_and(|name| name.starts_with("_____padding_file_"));
+    entry.pad |= entry.path.iter().any(|name| name.contains("_____padding_file_"));
     Ok(entry)
 }
 

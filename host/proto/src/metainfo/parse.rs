@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::files::{FileList, v1_files};
+use super::files::{FileList, Name, v1_files};
 use super::{Info, Metainfo, MetainfoError, tree, urls};
 use crate::bencode::{Dict, Limits, Value, scan};
 use crate::hash::{InfoHashes, Sha1Hash, Sha256Hash};
@@ -87,10 +87,16 @@ impl Info {
             return Err(MetainfoError::NotCanonical);
         }
         let piece_length = piece_length(&dict, meta_version)?;
-        let name = name(&dict, &bytes, meta_version)?;
         let piece_hashes = piece_hashes(&dict, &bytes, meta_version)?;
+        let name = name(&dict)?.unwrap_or_else(|| match (meta_version, &piece_hashes) {
+            (Some(_), None) => Name::Replaced(Sha256Hash::of(&bytes).to_string()),
+            _ => Name::Replaced(Sha1Hash::of(&bytes).to_string()),
+        });
         let files = list_files(&dict, &name, piece_length, meta_version)?;
         let multi_file = files.multi_file;
+        // A single file's name is the torrent's; in a v2 torrent it stands in the file tree.
+        let single = files.files.first().filter(|_| !multi_file).and_then(|file| file.path.first());
+        let name = single.cloned().unwrap_or_else(|| name.as_str().to_owned());
         let layout = Layout::new(piece_length, files.finish())?;
         check_piece_hashes(&layout, &piece_hashes)?;
         Ok(Self {
@@ -136,10 +142,10 @@ fn refuse_duplicates(key: Option<&[u8]>) -> Result<(), MetainfoError> {
     }
 }
 
-/// 2 if there is a v2 part.
+/// 2 if there is a v2 part. Some write 1, or 0, where there is none.
 fn meta_version(info: &Dict<'_>) -> Result<Option<u32>, MetainfoError> {
     match info.int("meta version") {
-        None | Some(1) => Ok(None),
+        None | Some(..=1) => Ok(None),
         Some(2) => Ok(Some(2)),
         Some(other) => Err(MetainfoError::UnknownVersion(other)),
     }
@@ -154,14 +160,10 @@ fn piece_length(info: &Dict<'_>, meta_version: Option<u32>) -> Result<u32, Metai
     Ok(length)
 }
 
-/// The torrent's name, or its info-hash in hexadecimal digits if nothing is left of the name.
-fn name(info: &Dict<'_>, info_bytes: &[u8], meta_version: Option<u32>) -> Result<String, MetainfoError> {
-    let raw = info.bytes("name.utf-8").or_else(|| info.bytes("name"));
-    let raw = raw.filter(|raw| raw.iter().any(|&byte| byte != 0)).ok_or(MetainfoError::MissingName)?;
-    Ok(paths::clean_element(raw).unwrap_or_else(|| match (meta_version, info.get("pieces")) {
-        (Some(_), None) => Sha256Hash::of(info_bytes).to_string(),
-        _ => Sha1Hash::of(info_bytes).to_string(),
-    }))
+/// The torrent's name, cleaned; none if nothing is left of it.
+fn name(info: &Dict<'_>) -> Result<Option<Name>, MetainfoError> {
+    let raw = info.bytes("name.utf-8").or_else(|| info.bytes("name")).ok_or(MetainfoError::MissingName)?;
+    Ok(paths::clean_element(raw).filter(|_| !raw.is_empty()).map(Name::Given))
 }
 
 /// The v1 piece hashes, as a part of `info_bytes`; only a v2 torrent may lack them.
@@ -189,7 +191,7 @@ fn check_piece_hashes(layout: &Layout, piece_hashes: &Option<Bytes>) -> Result<(
 /// The files of the v1 part, or of the v2 part if there is no other; if there are both, they must agree.
 fn list_files(
     info: &Dict<'_>,
-    name: &str,
+    name: &Name,
     piece_length: u32,
     meta_version: Option<u32>,
 ) -> Result<FileList, MetainfoError> {
@@ -198,37 +200,33 @@ fn list_files(
     }
     let v2 = tree::v2_files(info, name)?;
     if info.get("pieces").is_none() {
-        return tree::pad(v2, piece_length);
+        return Ok(tree::pad(v2, piece_length));
     }
-    tree::merge(v1_files(info, name)?, v2, piece_length)
+    tree::merge(&v1_files(info, name)?, v2, piece_length)
 }
 
-/// The layers of `piece layers` that belong to a file, each checked against that file's root.
+/// The layers of `piece layers`, each of which must belong to a file longer than a piece and hash to that file's root.
 fn piece_layers(root: &Dict<'_>, layout: &Layout) -> Result<BTreeMap<Sha256Hash, Bytes>, MetainfoError> {
-    let Some(value) = root.get("piece layers") else { return Ok(BTreeMap::new()) };
-    let given = value.as_dict().ok_or(MetainfoError::InvalidPieceLayer)?;
-    let mut layers = BTreeMap::new();
-    for (key, value) in given.iter() {
-        let (hash, layer) = Sha256Hash::from_slice(key)
-            .zip(value.as_bytes().filter(|layer| layer.len().is_multiple_of(32)))
-            .ok_or(MetainfoError::InvalidPieceLayer)?;
-        layers.insert(hash, layer);
-    }
     let piece_length = u64::from(layout.piece_length());
-    let mut checked = BTreeMap::new();
-    for file in layout.files().iter().filter(|file| file.length > piece_length) {
-        let Some((hash, layer)) = file.pieces_root.and_then(|hash| layers.get_key_value(&hash)) else { continue };
-        if checked.contains_key(hash) {
-            continue;
-        }
-        let nodes: Vec<_> = layer.chunks_exact(32).filter_map(Sha256Hash::from_slice).collect();
-        let complete = u64::try_from(nodes.len()).is_ok_and(|nodes| nodes == file.length.div_ceil(piece_length));
-        if !complete || merkle::root_of_layer(nodes, layout.piece_length() / BLOCK_SIZE) != Some(*hash) {
+    let files = layout.files().iter().filter(|file| file.length > piece_length);
+    let lengths: BTreeMap<Sha256Hash, u64> = files.filter_map(|file| Some((file.pieces_root?, file.length))).collect();
+    let mut layers = BTreeMap::new();
+    let given = root.dict("piece layers");
+    for (key, value) in given.iter().flat_map(Dict::iter) {
+        let hash = Sha256Hash::from_slice(key).ok_or(MetainfoError::InvalidPieceLayer)?;
+        let layer = value.as_bytes().ok_or(MetainfoError::InvalidPieceLayer)?;
+        let length = lengths.get(&hash).ok_or(MetainfoError::InvalidPieceLayer)?;
+        let wanted = length.div_ceil(piece_length).checked_mul(32);
+        if u64::try_from(layer.len()).ok() != wanted {
             return Err(MetainfoError::InvalidPieceLayer);
         }
-        checked.insert(*hash, Bytes::copy_from_slice(layer));
+        let nodes: Vec<_> = layer.chunks_exact(32).filter_map(Sha256Hash::from_slice).collect();
+        if merkle::root_of_layer(nodes, layout.piece_length() / BLOCK_SIZE) != Some(hash) {
+            return Err(MetainfoError::InvalidPieceLayer);
+        }
+        layers.insert(hash, Bytes::copy_from_slice(layer));
     }
-    Ok(checked)
+    Ok(layers)
 }
 
 fn similar(dict: &Dict<'_>) -> Vec<Sha1Hash> {

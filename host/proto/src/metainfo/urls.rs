@@ -9,30 +9,28 @@ use crate::bencode::{Dict, Value};
 /// The trackers in tiers: `announce-list` if it names any, or else `announce`. Each tracker once.
 pub(super) fn trackers(root: &Dict<'_>) -> Vec<Vec<String>> {
     let mut seen = BTreeSet::new();
-    let mut tier = |urls: Vec<Value<'_>>| -> Vec<String> {
-        let urls = urls.iter().filter_map(|url| tracker_url(&String::from_utf8_lossy(url.as_bytes()?)));
-        urls.filter(|url| seen.insert(url.clone())).collect()
+    let mut usable = |url: Value<'_>| {
+        let url = tracker_url(&String::from_utf8_lossy(url.as_bytes()?))?;
+        seen.insert(url.clone()).then_some(url)
     };
-    let listed = root.list("announce-list").into_iter().flatten();
-    // Some makers write the tracker itself where a tier should be.
-    let mut tiers: Vec<_> =
-        listed.map(|entry| tier(entry.as_list().map_or_else(|| vec![entry], Iterator::collect))).collect();
-    if tiers.iter().all(Vec::is_empty) {
-        tiers = vec![tier(root.get("announce").into_iter().collect())];
-    }
+    let listed = root.list("announce-list").into_iter().flatten().filter_map(|tier| tier.as_list());
+    let mut tiers: Vec<Vec<_>> = listed.map(|tier| tier.filter_map(&mut usable).collect()).collect();
     tiers.retain(|tier| !tier.is_empty());
+    if tiers.is_empty() {
+        tiers.extend(root.get("announce").and_then(usable).map(|url| vec![url]));
+    }
     tiers
 }
 
-/// The URL of a tracker without space around it, if it has a scheme and a host.
+/// The URL of a tracker without space around it, if it has a scheme that trackers have, a host, and no space within.
 pub fn tracker_url(text: &str) -> Option<String> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
     let (scheme, rest) = text.split_once("://")?;
     let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?;
-    let fits = |part: &str, allowed: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || allowed.contains(c))
-    };
-    (fits(scheme, "+-.") && scheme.is_ascii() && fits(host, "-._~:[]%")).then(|| text.to_owned())
+    let known = TRACKER_SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let host_fits = !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || "-._~:[]%".contains(c));
+    let one_word = !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    (known && host_fits && one_word).then(|| text.to_owned())
 }
 
 /// The URLs of `url-list`, a list or a single string. In a torrent of several files they are the folder's, and end so.
@@ -69,6 +67,8 @@ fn url_list(root: &Dict<'_>, key: &str, finish: impl Fn(String) -> String) -> Ve
 fn escape(url: &[u8]) -> String {
     percent_encoding::percent_encode(url.trim_ascii(), NOT_IN_URLS).to_string()
 }
+
+const TRACKER_SCHEMES: [&str; 5] = ["udp", "http", "https", "ws", "wss"];
 
 const NOT_IN_URLS: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS
     .add(b' ')

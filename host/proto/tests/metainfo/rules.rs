@@ -154,6 +154,63 @@ fn hash_trees_are_as_listed() {
 }
 
 #[test]
+fn a_name_of_which_nothing_is_left_is_replaced_or_refused() {
+    let check = |name: &str, folder: Option<&str>| {
+        let bytes = v1(Item::from(name), vec![listed(1, &["a"])], 16384, 1).to_bytes();
+        let expected = folder.map_or_else(|| Sha1Hash::of(&bytes).to_string(), str::to_owned);
+        assert_eq!(Info::parse(bytes.into()).unwrap().name, expected, "{name:?}");
+        let single = Item::dict([
+            ("length", Item::Int(1)),
+            ("name", Item::from(name)),
+            ("piece length", Item::Int(16384)),
+            ("pieces", Item::from(vec![0; 20])),
+        ]);
+        let single = Info::parse(single.to_bytes().into()).map(|info| info.name);
+        assert_eq!(single, folder.map(str::to_owned).ok_or(MetainfoError::MissingName), "{name:?}");
+    };
+    check("a\0b", Some("ab"));
+    check("...", Some("..."));
+    check("\x01", Some("_"));
+    for nothing in ["", "\0\0", "..", ".", "//", "/.\\."] {
+        check(nothing, None);
+    }
+}
+
+#[test]
+fn both_parts_of_a_hybrid_have_the_same_files_in_the_same_places() {
+    let pad = |length: i64| {
+        Item::dict([("attr", Item::from("p")), ("length", Item::Int(length)), ("path", Item::list(["p"]))])
+    };
+    let parse = |v1_files: Vec<Item>, pieces: usize| {
+        let in_tree = |length: i64| {
+            let root = (length > 0).then(|| ("pieces root", Item::from(vec![7; 32])));
+            Item::dict([("", Item::dict([("length", Item::Int(length))].into_iter().chain(root)))])
+        };
+        let Item::Dict(mut info) = v1(Item::from("t"), v1_files, 16384, pieces) else { unreachable!() };
+        let tree = Item::dict([("a", in_tree(100)), ("b", in_tree(0)), ("c", in_tree(5))]);
+        info.extend([(b"file tree".to_vec(), tree), (b"meta version".to_vec(), Item::Int(2))]);
+        Info::parse(Item::Dict(info).to_bytes().into()).map(|info| info.layout.total_size())
+    };
+    let (a, b, c) = (listed(100, &["a"]), listed(0, &["b"]), listed(5, &["c"]));
+    let check = |files: &[&Item], pieces, total: Option<u64>| {
+        let parsed = parse(files.iter().map(|&file| file.clone()).collect(), pieces);
+        assert_eq!(parsed, total.ok_or(MetainfoError::InconsistentFiles));
+    };
+    check(&[&a, &pad(16284), &b, &c], 2, Some(16389));
+    check(&[&a, &b, &pad(16284), &c], 2, Some(16389));
+    check(&[&a, &pad(16284), &b, &c, &pad(16379)], 2, Some(32768));
+    check(&[&a, &pad(16284), &b, &c, &pad(5)], 2, None);
+    check(&[&a, &b, &c], 1, None);
+    check(&[&a, &pad(16284), &c, &b], 2, None);
+    check(&[&a, &pad(16284), &c], 2, None);
+    check(&[&a, &pad(16284), &b, &listed(6, &["c"])], 2, None);
+    check(&[&a, &pad(16284), &b, &listed(5, &["d"])], 2, None);
+    check(&[&a, &pad(16000), &pad(284), &b, &c], 2, None);
+    check(&[&pad(16384), &a, &pad(16284), &b, &c], 3, None);
+    check(&[&a, &pad(16284 + 16384), &b, &c], 3, None);
+}
+
+#[test]
 fn v2_file_trees_are_valid_or_not_as_listed() {
     let file = |length: i64, root: Option<usize>| {
         let root = root.map(|bytes| ("pieces root", Item::from(vec![7; bytes])));
@@ -183,6 +240,7 @@ fn v2_file_trees_are_valid_or_not_as_listed() {
     check(vec![("a", file(-1, Some(32)))], Err(MetainfoError::InvalidLength { file: 1 }));
     check(vec![("a", Item::Int(3))], Err(MetainfoError::InvalidFileTree));
     check(vec![("a", Item::dict::<&str>([]))], Err(MetainfoError::InvalidFileTree));
+    check(vec![("a", file(5, Some(32))), ("b", Item::dict::<&str>([]))], Ok(2));
     check(vec![], Err(MetainfoError::InvalidFileTree));
 }
 
@@ -228,7 +286,7 @@ fn links_lead_inside_or_nowhere() {
     check(6, "t/folder.1", Some("t/a"));
     check(7, "t/through", Some("t/folder/b"));
     check(8, "t/a/beside", Some("t/a/b"));
-    check(9, "t/empty", Some("t/empty"));
+    check(9, "t/empty", None);
     check(10, "t/folder/c", None);
 }
 

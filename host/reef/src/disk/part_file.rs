@@ -67,9 +67,14 @@ impl PartFile {
         Self { folder: folder.clone(), name, shape, state: Mutex::new(state) }
     }
 
+    /// The part file's name below the save folder.
+    pub(super) fn name(&self) -> &[String] {
+        &self.name
+    }
+
     /// The files, by index, whose bytes are here.
-    pub(super) fn held_files(&self) -> Vec<usize> {
-        self.lock().holds.iter().copied().collect()
+    pub(super) fn held_files(&self) -> BTreeSet<usize> {
+        self.lock().holds.clone()
     }
 
     /// Writes bytes of file `index` that lie at `begin` of `piece`.
@@ -297,7 +302,7 @@ mod tests {
         part.sync().unwrap();
         drop(part);
         let part = PartFile::open(&folder, "x", &layout);
-        assert_eq!(part.held_files(), [1, 2]);
+        assert_eq!(part.held_files(), BTreeSet::from([1, 2]));
         assert_eq!(part.pieces_held(0..5), [1, 3]);
         assert_eq!((read(&part, 1, 4), read(&part, 3, 2)), (Some(*b"abcd"), Some(*b"efgh")));
         part.release(1, &layout).unwrap();
@@ -321,11 +326,11 @@ mod tests {
         write(&part, 1, 1, 4, b"abcd");
         let other = layout(&[20, 20, 20]);
         let part = PartFile::open(&folder, "x", &other);
-        assert_eq!((part.held_files(), read(&part, 1, 4)), (vec![], None));
+        assert_eq!((part.held_files(), read(&part, 1, 4)), (BTreeSet::new(), None));
         write(&part, 2, 2, 8, b"efgh");
         let part = PartFile::open(&folder, "x", &other);
-        assert_eq!((part.held_files(), read(&part, 2, 8)), (vec![2], Some(*b"efgh")));
+        assert_eq!((part.held_files(), read(&part, 2, 8)), (BTreeSet::from([2]), Some(*b"efgh")));
         std::fs::write(save.path().join(".x.parts"), b"short").unwrap();
-        assert_eq!(PartFile::open(&folder, "x", &other).held_files(), []);
+        assert_eq!(PartFile::open(&folder, "x", &other).held_files(), BTreeSet::new());
     }
 }

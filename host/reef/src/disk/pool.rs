@@ -1,7 +1,7 @@
 //! The threads that do disk jobs. They share one queue and one table of open files; each has one buffer to read into.
 //! A thread never waits for another one while it holds a lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -54,6 +54,8 @@ struct Shared {
     wake: Condvar,
     storages: RwLock<HashMap<TorrentId, Arc<Storage>>>,
     files: Arc<OpenFiles>,
+    /// Torrents that were closed without all their bytes having reached stable storage.
+    lost: Mutex<HashSet<TorrentId>>,
     on_done: OnDone,
     batch: usize,
 }
@@ -90,6 +92,7 @@ impl DiskPool {
             wake: Condvar::new(),
             storages: RwLock::default(),
             files: Arc::new(OpenFiles::new(config.max_open_files)),
+            lost: Mutex::default(),
             on_done,
             batch: config.batch,
         });
@@ -135,7 +138,8 @@ impl DiskPool {
                 log::error!("{error}");
                 true
             }
-            _ => false,
+            Some(Ok(())) => false,
+            None => self.shared.lost().contains(torrent),
         };
         torrents.iter().filter(fails).copied().collect()
     }
@@ -237,6 +241,7 @@ impl Shared {
     }
 
     fn open(&self, torrent: TorrentId, open: OpenStorage) -> reef_engine::disk::Opened {
+        self.lost().remove(&torrent);
         let (storage, opened) = Storage::open(torrent, open, self.files.clone());
         self.storages.write().unwrap_or_else(PoisonError::into_inner).insert(torrent, Arc::new(storage));
         opened
@@ -245,7 +250,13 @@ impl Shared {
     fn close(&self, torrent: TorrentId, delete_files: bool) -> Result<(), DiskError> {
         let storage = self.storages.write().unwrap_or_else(PoisonError::into_inner).remove(&torrent);
         let Some(storage) = storage else { return Ok(()) };
-        if delete_files { storage.delete() } else { storage.close() }
+        if delete_files {
+            return storage.delete();
+        }
+        storage.close().inspect_err(|error| {
+            log::error!("{error}");
+            self.lost().insert(torrent);
+        })
     }
 
     /// Hashes the pieces (of one torrent) and writes the right ones, neighbours in one go.
@@ -260,6 +271,10 @@ impl Shared {
         for (PieceWrite { torrent, piece, data, .. }, outcome) in pieces.into_iter().zip(outcomes) {
             (self.on_done)(DiskDone { torrent, result: DiskResult::Checked { piece, outcome, data } });
         }
+    }
+
+    fn lost(&self) -> MutexGuard<'_, HashSet<TorrentId>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn storage(&self, torrent: TorrentId) -> Option<Arc<Storage>> {

@@ -45,6 +45,8 @@ pub(super) struct Storage {
     part: PartFile,
     places: RwLock<Vec<Place>>,
     written: Mutex<Written>,
+    /// Held while files are synced: who finds nothing left to sync must wait for whoever took it.
+    syncing: Mutex<()>,
     streams: Mutex<HashMap<u32, Stream>>,
 }
 
@@ -57,6 +59,8 @@ enum Place {
     Unwanted,
     /// In the part file.
     Part,
+    /// In the part file although the file is wanted, because moving it failed.
+    Stranded,
     /// Nowhere: padding.
     Pad,
 }
@@ -92,20 +96,16 @@ impl Storage {
         let OpenStorage { layout, save_path, wanted, part_name } = open;
         let folder = Folder::new(save_path);
         let part = PartFile::open(&folder, &part_name, &layout);
-        let mut look = folder.look();
-        let stat = |entry: &FileEntry| if entry.pad { None } else { look.stat(&entry.path) };
-        let stats: Vec<_> = layout.files().iter().map(stat).collect();
         let held = part.held_files();
-        let place = |(index, entry): (usize, &FileEntry)| match (entry.pad, is_wanted(&wanted, index)) {
+        let mut look = folder.look();
+        let mut place = |(index, entry): (usize, &FileEntry)| match (entry.pad, is_wanted(&wanted, index)) {
             (true, _) => Place::Pad,
-            (false, true) if held.contains(&index) => Place::Part,
+            _ if held.contains(&index) => Place::Part,
             (false, true) => Place::Wanted,
-            (false, false) if stats[index].is_some() && !held.contains(&index) => Place::Unwanted,
+            (false, false) if look.stat(&entry.path).is_some() => Place::Unwanted,
             (false, false) => Place::Part,
         };
-        let places = layout.files().iter().enumerate().map(place).collect();
-        let opened = Opened { files: stats, free_space: folder.free_space() };
-        drop(look);
+        let places = layout.files().iter().enumerate().map(&mut place).collect();
         let storage = Self {
             torrent,
             layout,
@@ -114,11 +114,13 @@ impl Storage {
             part,
             places: RwLock::new(places),
             written: Mutex::default(),
+            syncing: Mutex::default(),
             streams: Mutex::default(),
         };
         if !held.is_empty() {
             storage.set_wanted(&wanted);
         }
+        let opened = Opened { files: storage.stats(), free_space: storage.folder.free_space() };
         (storage, opened)
     }
 
@@ -133,11 +135,11 @@ impl Storage {
         for (index, entry) in self.layout.files().iter().enumerate() {
             let next = match (self.place(index), is_wanted(wanted, index)) {
                 (Place::Pad, _) => Place::Pad,
-                (Place::Part, true) => match self.export(index) {
+                (Place::Part | Place::Stranded, true) => match self.export(index) {
                     Ok(()) => Place::Wanted,
                     Err(error) => {
                         log::warn!("the part file's bytes could not be moved to their file: {error}");
-                        Place::Part
+                        Place::Stranded
                     }
                 },
                 (_, true) => Place::Wanted,
@@ -146,7 +148,7 @@ impl Storage {
                     Place::Part
                 }
                 (Place::Wanted | Place::Unwanted, false) => Place::Unwanted,
-                (Place::Part, false) => Place::Part,
+                (Place::Part | Place::Stranded, false) => Place::Part,
             };
             self.places_mut()[index] = next;
         }
@@ -159,7 +161,7 @@ impl Storage {
         for slice in self.layout.slices_at(offset, total(data)) {
             match self.place(slice.file) {
                 Place::Pad => gather.skip(slice.length),
-                Place::Part => {
+                Place::Part | Place::Stranded => {
                     for (piece, begin, length) in self.by_piece(slice) {
                         self.part.write(slice.file, piece, begin, &mut gather.take(length))?;
                     }
@@ -242,13 +244,14 @@ impl Storage {
                 let file = self.files.get(self.torrent, slice.file, Access::Read)?;
                 Some(FileRange { file, offset: slice.offset, length: slice.length })
             }
-            Place::Part | Place::Pad => None,
+            Place::Part | Place::Stranded | Place::Pad => None,
         };
         slices.map(range).collect()
     }
 
     /// Puts everything that was written on stable storage.
     pub(super) fn sync(&self) -> Result<(), DiskError> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let files = std::mem::take(&mut self.written().files);
         let sync_file = |index: usize| {
             let file = self.file(index, Access::Read, Handle::Any)?;
@@ -266,8 +269,13 @@ impl Storage {
     /// one entry a file, zeros where there is none.
     pub(super) fn finish(&self) -> Result<Vec<FileStat>, DiskError> {
         for (index, entry) in self.layout.files().iter().enumerate() {
-            if self.place(index) != Place::Wanted {
-                continue;
+            match self.place(index) {
+                Place::Wanted => {}
+                Place::Stranded => {
+                    self.export(index)?;
+                    self.places_mut()[index] = Place::Wanted;
+                }
+                Place::Unwanted | Place::Part | Place::Pad => continue,
             }
             if let Some(target) = &entry.symlink {
                 self.folder.symlink(&entry.path, target)?;
@@ -279,9 +287,7 @@ impl Storage {
             }
         }
         self.sync()?;
-        let mut look = self.folder.look();
-        let mut stat = |entry: &FileEntry| if entry.pad { None } else { look.stat(&entry.path) };
-        Ok(self.layout.files().iter().map(|entry| stat(entry).unwrap_or_default()).collect())
+        Ok(self.stats().into_iter().map(Option::unwrap_or_default).collect())
     }
 
     /// Syncs and closes the files.
@@ -312,6 +318,22 @@ impl Storage {
         outcome
     }
 
+    /// What is there. A file in the part file has its own length and the part file's time, so that what is known of it is
+    /// believed as long as the part file is the same.
+    fn stats(&self) -> Vec<Option<FileStat>> {
+        let mut look = self.folder.look();
+        let held = self.part.held_files();
+        let part_time = look.stat(self.part.name()).map(|stat| stat.mtime);
+        let files = self.layout.files().iter().enumerate();
+        let stat = |(index, entry): (usize, &FileEntry)| match self.place(index) {
+            Place::Pad => None,
+            Place::Part | Place::Stranded if !held.contains(&index) => None,
+            Place::Part | Place::Stranded => Some(FileStat { size: entry.length, mtime: part_time? }),
+            Place::Wanted | Place::Unwanted => look.stat(&entry.path),
+        };
+        files.map(stat).collect()
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8], handle: Handle) -> Result<(), DiskError> {
         let mut rest = buffer;
         for slice in self.layout.slices_at(offset, rest.len() as u64) {
@@ -320,7 +342,7 @@ impl Storage {
             rest = later;
             match self.place(slice.file) {
                 Place::Pad => now.fill(0),
-                Place::Part => {
+                Place::Part | Place::Stranded => {
                     let mut now = now;
                     for (piece, begin, length) in self.by_piece(slice) {
                         let (part, others) = now.split_at_mut(usize::try_from(length).unwrap_or(0));
@@ -363,6 +385,9 @@ impl Storage {
 
     /// Copies a file's bytes out of the part file.
     fn export(&self, index: usize) -> Result<(), DiskError> {
+        if !self.part.held_files().contains(&index) {
+            return Ok(());
+        }
         let pieces = self.part.pieces_held(self.layout.pieces_of_file(index));
         let mut buffer = Vec::new();
         for piece in pieces {

@@ -378,8 +378,15 @@ fn bytes_of_unwanted_files_stay_out_of_sight_until_they_are_wanted() {
     };
     assert_eq!(names(), [".t.parts", "t/a", "t/d", "t/e"]);
     assert_eq!((0..4).map(|piece| bench.check(piece)).collect::<Vec<_>>(), vec![Ok(Verdict::Passed); 4]);
+    let stats = bench.finish().unwrap();
+    assert_eq!([stats[1].size, stats[2].size], [10, 40000]);
     bench.close(false).unwrap();
 
+    let opened = bench.open(&[1, 2]);
+    assert_eq!(opened.files.iter().map(|file| file.unwrap()).collect::<Vec<_>>(), stats);
+    std::fs::rename(bench.path(".t.parts"), bench.path("gone")).unwrap();
+    assert_eq!(bench.open(&[1, 2]).files[1..3], [None, None]);
+    std::fs::rename(bench.path("gone"), bench.path(".t.parts")).unwrap();
     bench.open(&[2]);
     assert_eq!(names(), [".t.parts", "t/a", "t/b", "t/d", "t/e"], "b was moved at the next start");
     assert_eq!((0..4).map(|piece| bench.check(piece)).collect::<Vec<_>>(), vec![Ok(Verdict::Passed); 4]);
@@ -390,6 +397,23 @@ fn bytes_of_unwanted_files_stay_out_of_sight_until_they_are_wanted() {
     bench.set_wanted(&[0]);
     assert_eq!(bench.write(0), Ok(Verdict::Passed));
     bench.assert_complete();
+}
+
+#[test]
+fn bytes_that_cannot_be_moved_out_of_the_part_file_stay_there() {
+    let bench = Bench::new(2 * BLOCK, &["a:40000", "sub/b:40000"]);
+    bench.open(&[1]);
+    bench.write_all();
+    std::fs::write(bench.path("sub"), b"in the way").unwrap();
+    bench.set_wanted(&[]);
+    let pieces = || (0..3).map(|piece| bench.check(piece)).collect::<Vec<_>>();
+    assert_eq!(pieces(), vec![Ok(Verdict::Passed); 3]);
+    let error = bench.finish().unwrap_err();
+    assert!(error.path.ends_with("sub"), "{error}");
+    std::fs::remove_file(bench.path("sub")).unwrap();
+    bench.finish().unwrap();
+    bench.assert_complete();
+    assert_eq!(pieces(), vec![Ok(Verdict::Passed); 3]);
 }
 
 #[test]
