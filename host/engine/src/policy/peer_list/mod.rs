@@ -8,6 +8,8 @@
 //! who named it, and of BEP 40.
 
 mod priority;
+#[cfg(test)]
+mod tests;
 
 use crate::status::PeerSource;
 use crate::time::Time;
@@ -273,7 +275,7 @@ impl PeerList {
         known.fast_reconnects += u8::from(again);
         let wait = limits.min_reconnect_time * u32::from(known.fails.max(1));
         known.not_before = if again { now } else { now + wait };
-        if known.connectable && !self.banned.contains(&addr.ip()) {
+        if known.connectable && !self.banned.contains(&addr.ip()) && !self.own.contains(&addr) {
             self.sort(addr, now);
         } else {
             self.remove(addr);
