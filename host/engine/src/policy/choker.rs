@@ -154,3 +154,136 @@ fn optimistic_rank(peer: &PeerFacts, rules: &Rules, now: Time) -> impl Ord + use
     let holds = peer.optimistic && peer.last_optimistic.is_some_and(|at| now.since(at) < rules.optimistic_interval);
     (!holds, peer.last_optimistic, peer.priority.unwrap_or(u64::MAX), peer.connected_at, peer.conn)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_secs(1000);
+
+    fn peer(conn: u64) -> PeerFacts {
+        PeerFacts {
+            conn: ConnId(conn),
+            interested: true,
+            seeding: false,
+            snubbed: false,
+            received: 0,
+            sent: 0,
+            sent_since_unchoke: 0,
+            unchoked_since: None,
+            optimistic: false,
+            last_optimistic: None,
+            connected_at: Time::from_secs(conn),
+            priority: None,
+        }
+    }
+
+    fn unchoked(conn: u64, secs: u64) -> PeerFacts {
+        PeerFacts { unchoked_since: Some(NOW - Duration::from_secs(secs)), ..peer(conn) }
+    }
+
+    fn optimistic(conn: u64, secs: u64) -> PeerFacts {
+        let since = Some(NOW - Duration::from_secs(secs));
+        PeerFacts { optimistic: true, unchoked_since: since, last_optimistic: since, ..peer(conn) }
+    }
+
+    fn rules(slots: u32) -> Rules {
+        Rules { slots: Some(slots), ..Rules::default() }
+    }
+
+    #[track_caller]
+    fn check(peers: &[PeerFacts], rules: Rules, regular: &[u64], optimistic: &[u64]) {
+        let ids = |list: &[u64]| list.iter().map(|id| ConnId(*id)).collect::<Vec<_>>();
+        let want = Unchoked { regular: ids(regular), optimistic: ids(optimistic) };
+        assert_eq!(choose_unchoked(peers, &rules, NOW), want);
+        let mut turned = peers.to_vec();
+        turned.reverse();
+        assert_eq!(choose_unchoked(&turned, &rules, NOW), want, "the order of the facts must not matter");
+    }
+
+    #[test]
+    fn who_gave_most_gets_the_slots() {
+        let gave = |conn, received| PeerFacts { received, ..peer(conn) };
+        let peers = [gave(1, 10), gave(2, 30), gave(3, 20), gave(4, 0)];
+        check(&peers, rules(2), &[2, 3], &[1]);
+        check(&peers, Rules { slots: None, ..rules(0) }, &[2, 3, 1, 4], &[]);
+        check(&peers, rules(0), &[], &[]);
+        check(&peers, Rules { optimistic_slots: 2, ..rules(1) }, &[2], &[1, 3]);
+    }
+
+    #[test]
+    fn who_is_not_interested_gets_nothing() {
+        let bored = PeerFacts { interested: false, received: 99, ..unchoked(1, 5) };
+        check(&[bored, peer(2)], rules(4), &[2], &[]);
+        check(&[bored], rules(4), &[], &[]);
+    }
+
+    #[test]
+    fn a_snubbing_peer_comes_last_but_may_be_lucky() {
+        let snub = PeerFacts { snubbed: true, received: 99, ..peer(1) };
+        check(&[snub, peer(2), peer(3)], rules(2), &[2, 3], &[1]);
+        check(&[snub], rules(2), &[1], &[]);
+        let waited = PeerFacts { last_optimistic: Some(Time::ZERO), ..peer(4) };
+        check(&[snub, peer(2), waited], rules(1), &[2], &[1]);
+    }
+
+    #[test]
+    fn peers_that_give_come_before_those_we_seed_to() {
+        let seeded = PeerFacts { seeding: true, sent: 1_000_000, received: 5, ..unchoked(1, 5) };
+        let gives = PeerFacts { received: 1, ..peer(2) };
+        check(&[seeded, gives], rules(1), &[2], &[1]);
+    }
+
+    #[test]
+    fn while_seeding_slots_go_round_after_their_share() {
+        let seeded = |secs, sent_since_unchoke| PeerFacts { seeding: true, sent_since_unchoke, ..unchoked(1, secs) };
+        let waiting = PeerFacts { seeding: true, ..peer(2) };
+        let share = Rules::default().seed_share;
+        for (secs, sent, first) in [(100, share - 1, 1), (59, share, 1), (60, share, 2), (1000, share * 9, 2)] {
+            check(&[seeded(secs, sent), waiting], rules(1), &[first], &[3 - first]);
+        }
+    }
+
+    #[test]
+    fn the_fastest_taker_wins_where_that_is_the_rule() {
+        let takes = |conn, sent| PeerFacts { seeding: true, sent, sent_since_unchoke: u64::MAX, ..unchoked(conn, 100) };
+        let fastest = Rules { seed_choking: SeedChoking::FastestUpload, ..rules(1) };
+        check(&[takes(1, 10), takes(2, 20)], fastest, &[2], &[1]);
+    }
+
+    #[test]
+    fn an_optimistic_slot_is_held_for_its_time_then_goes_to_who_waited_longest() {
+        let best = PeerFacts { received: 9, ..peer(1) };
+        let before = |conn, secs| PeerFacts { last_optimistic: Some(Time::from_secs(secs)), ..peer(conn) };
+        check(&[best, optimistic(2, 29), peer(3)], rules(1), &[1], &[2]);
+        check(&[best, optimistic(2, 30), peer(3)], rules(1), &[1], &[3]);
+        check(&[best, optimistic(2, 30), before(3, 500), before(4, 400)], rules(1), &[1], &[4]);
+        check(&[best, optimistic(2, 30)], rules(1), &[1], &[2]);
+    }
+
+    #[test]
+    fn a_plugin_decides_among_those_that_waited_as_long() {
+        let best = PeerFacts { received: 9, ..peer(1) };
+        let wish = |conn, priority, last| PeerFacts { priority, last_optimistic: last, ..peer(conn) };
+        check(&[best, peer(2), wish(3, Some(7), None)], rules(1), &[1], &[3]);
+        check(&[best, wish(2, Some(8), None), wish(3, Some(7), None)], rules(1), &[1], &[3]);
+        check(&[best, peer(2), wish(3, Some(0), Some(Time::ZERO))], rules(1), &[1], &[2]);
+    }
+
+    #[test]
+    fn a_fifth_of_the_slots_are_optimistic_unless_told() {
+        for (slots, told, want) in [(8, 0, 1), (10, 0, 2), (50, 0, 10), (1, 0, 1), (0, 0, 0), (8, 3, 3)] {
+            assert_eq!(optimistic_slots(&Rules { optimistic_slots: told, ..rules(slots) }), want);
+        }
+    }
+
+    #[test]
+    fn a_free_slot_is_filled_at_once_and_no_more() {
+        let fill = |peers: &[PeerFacts], slots| {
+            fill_free_slots(peers, &rules(slots), NOW).into_iter().map(|conn| conn.0).collect::<Vec<_>>()
+        };
+        assert_eq!(fill(&[unchoked(1, 5), peer(2), peer(3), peer(4)], 2), [2, 3]);
+        assert_eq!(fill(&[unchoked(1, 5), unchoked(2, 5), unchoked(3, 5), peer(4)], 2), []);
+        assert_eq!(fill(&[], 2), []);
+    }
+}

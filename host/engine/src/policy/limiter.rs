@@ -21,7 +21,7 @@ pub const MIN_GRANT: u64 = 17 * 1024;
 const GRANT_TIME: Duration = Duration::from_millis(50);
 /// An idle channel saves up what is worth this long.
 const BURST_TIME: Duration = Duration::from_millis(250);
-/// Nobody is woken sooner than this.
+/// The line is not served again sooner than this.
 const MIN_WAIT: Duration = Duration::from_millis(20);
 
 /// A channel: something that has a rate limit of its own, such as a peer class.
@@ -44,6 +44,7 @@ struct Channel {
     /// Millionths of a byte; below zero while it is overdrawn.
     tokens: i128,
     filled_at: Time,
+    /// Peers in line that wait for this channel to have something.
     waiting: u32,
 }
 
@@ -51,6 +52,8 @@ struct Channel {
 struct Waiting {
     peer: ConnId,
     channels: Vec<ChannelId>,
+    /// The one of its channels that had nothing to give.
+    blocked_by: ChannelId,
     want: u64,
 }
 
@@ -60,6 +63,7 @@ pub struct Limiter {
     channels: BTreeMap<ChannelId, Channel>,
     line: VecDeque<Waiting>,
     waiting: BTreeSet<ConnId>,
+    polled_at: Option<Time>,
 }
 
 impl Limiter {
@@ -75,8 +79,7 @@ impl Limiter {
             self.channels.remove(&id);
             return;
         }
-        let waiting = self.line.iter().filter(|w| w.channels.contains(&id)).count() as u32;
-        let fresh = Channel { rate, tokens: 0, filled_at: now, waiting };
+        let fresh = Channel { rate, tokens: 0, filled_at: now, waiting: 0 };
         let channel = self.channels.entry(id).or_insert(fresh);
         channel.fill(now);
         channel.rate = rate;
@@ -98,15 +101,16 @@ impl Limiter {
             self.line.iter_mut().filter(|w| w.peer == peer).for_each(|w| w.want = want);
             return 0;
         }
-        if !channels.iter().any(|id| self.channels.get(id).is_some_and(|channel| channel.waiting > 0)) {
-            let bytes = self.take(now, channels, want);
-            if bytes > 0 {
-                return bytes;
-            }
-        }
+        let queued = |id: &&ChannelId| self.channels.get(id).is_some_and(|channel| channel.waiting > 0);
+        let blocked_by = match channels.iter().find(queued) {
+            Some(queue) => *queue,
+            None => match self.take(now, channels, want) {
+                Ok(bytes) => return bytes,
+                Err(empty) => empty,
+            },
+        };
         self.waiting.insert(peer);
-        self.count_waiting(channels, 1);
-        self.line.push_back(Waiting { peer, channels: channels.to_vec(), want });
+        self.enqueue(Waiting { peer, channels: channels.to_vec(), blocked_by, want });
         0
     }
 
@@ -114,25 +118,30 @@ impl Limiter {
     /// asks again for what it did not get.
     pub fn poll(&mut self, now: Time) -> Vec<Grant> {
         let mut grants = Vec::new();
+        self.polled_at = Some(now);
         for _ in 0..self.line.len() {
-            let Some(first) = self.line.pop_front() else { break };
-            let bytes = self.take(now, &first.channels, first.want);
-            if bytes > 0 {
-                self.leave(&first);
-                grants.push(Grant { peer: first.peer, bytes });
-            } else {
-                self.line.push_back(first);
+            let Some(mut first) = self.dequeue(0) else { break };
+            match self.take(now, &first.channels, first.want) {
+                Ok(bytes) => {
+                    self.waiting.remove(&first.peer);
+                    grants.push(Grant { peer: first.peer, bytes });
+                }
+                Err(empty) => {
+                    first.blocked_by = empty;
+                    self.enqueue(first);
+                }
             }
         }
         grants
     }
 
-    /// When [`Limiter::poll`] will have something to give; `None` while nobody waits. Never sooner than 20 ms from `now`
-    /// unless it is overdue.
+    /// When [`Limiter::poll`] will have something to give; `None` while nobody waits. Never sooner than 20 ms after
+    /// the last time, however small the debts are.
     #[must_use]
     pub fn next_refill(&self, now: Time) -> Option<Time> {
         let soonest = self.line.iter().map(|w| self.ready_at(&w.channels)).min()?;
-        Some(if soonest <= now { now } else { soonest.max(now + MIN_WAIT) })
+        let rested = self.polled_at.map_or(now, |polled| polled + MIN_WAIT);
+        Some(soonest.max(rested).max(now))
     }
 
     /// Counts bytes that were moved without asking, such as what came with what was granted.
@@ -152,11 +161,10 @@ impl Limiter {
 
     /// The peer is gone.
     pub fn forget(&mut self, peer: ConnId) {
-        if self.waiting.contains(&peer)
+        if self.waiting.remove(&peer)
             && let Some(at) = self.line.iter().position(|w| w.peer == peer)
-            && let Some(gone) = self.line.remove(at)
         {
-            self.leave(&gone);
+            self.dequeue(at);
         }
     }
 
@@ -166,35 +174,41 @@ impl Limiter {
         self.line.len()
     }
 
-    fn leave(&mut self, who: &Waiting) {
-        self.waiting.remove(&who.peer);
-        self.count_waiting(&who.channels, -1);
+    fn enqueue(&mut self, who: Waiting) {
+        if let Some(channel) = self.channels.get_mut(&who.blocked_by) {
+            channel.waiting += 1;
+        }
+        self.line.push_back(who);
     }
 
-    fn count_waiting(&mut self, channels: &[ChannelId], by: i32) {
-        for channel in self.limited(channels) {
-            channel.waiting = channel.waiting.saturating_add_signed(by);
+    fn dequeue(&mut self, at: usize) -> Option<Waiting> {
+        let who = self.line.remove(at)?;
+        if let Some(channel) = self.channels.get_mut(&who.blocked_by) {
+            // A channel that was made anew does not know who waited for the old one.
+            channel.waiting = channel.waiting.saturating_sub(1);
         }
+        Some(who)
     }
 
     fn limited(&mut self, channels: &[ChannelId]) -> impl Iterator<Item = &mut Channel> {
         self.channels.iter_mut().filter(|(id, _)| channels.contains(id)).map(|(_, channel)| channel)
     }
 
-    /// Takes what all channels give, if all have something.
-    fn take(&mut self, now: Time, channels: &[ChannelId], want: u64) -> u64 {
+    /// Takes what all channels give; or says which of them has nothing.
+    fn take(&mut self, now: Time, channels: &[ChannelId], want: u64) -> Result<u64, ChannelId> {
         let mut bytes = want;
-        for channel in self.limited(channels) {
+        for id in channels {
+            let Some(channel) = self.channels.get_mut(id) else { continue };
             channel.fill(now);
             if channel.tokens <= 0 {
-                return 0;
+                return Err(*id);
             }
             bytes = bytes.min(channel.grant());
         }
         for channel in self.limited(channels) {
             channel.tokens -= i128::from(bytes) * MICRO;
         }
-        bytes
+        Ok(bytes)
     }
 
     fn ready_at(&self, channels: &[ChannelId]) -> Time {
@@ -229,5 +243,133 @@ impl Channel {
         let rate = i128::from(self.rate.max(1));
         let micros = (rate - self.tokens) / rate;
         self.filled_at + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERYBODY: &[ChannelId] = &[GLOBAL];
+
+    /// Peers that always want more, for `secs` seconds; gives what each got and how often the line was polled.
+    fn run(limiter: &mut Limiter, peers: &[(u64, &[ChannelId])], want: u64, secs: u64) -> (Vec<u64>, u32) {
+        let mut got = vec![0; peers.len()];
+        let (mut now, mut polls) = (Time::ZERO, 0);
+        for (at, (peer, channels)) in peers.iter().enumerate() {
+            got[at] += limiter.request(now, ConnId(*peer), channels, want);
+            while !limiter.waiting.contains(&ConnId(*peer)) {
+                got[at] += limiter.request(now, ConnId(*peer), channels, want);
+            }
+        }
+        while let Some(next) = limiter.next_refill(now).filter(|next| *next <= Time::from_secs(secs)) {
+            assert!(next > now, "a busy loop at {now}");
+            now = next;
+            polls += 1;
+            for grant in limiter.poll(now) {
+                let at = peers.iter().position(|(peer, _)| *peer == grant.peer.0).unwrap();
+                got[at] += grant.bytes;
+                let more = limiter.request(now, grant.peer, peers[at].1, want);
+                got[at] += more;
+                while more > 0 && !limiter.waiting.contains(&grant.peer) {
+                    got[at] += limiter.request(now, grant.peer, peers[at].1, want);
+                }
+            }
+        }
+        (got, polls)
+    }
+
+    fn limited(rate: u64) -> Limiter {
+        let mut limiter = Limiter::new();
+        limiter.channel(Time::ZERO, GLOBAL, rate);
+        limiter
+    }
+
+    #[test]
+    fn the_rate_holds_within_two_percent_at_any_rate() {
+        for rate in [1_000, 20_000, 1 << 20, 100 << 20] {
+            for peers in [1, 20] {
+                for want in [16 * 1024 + 13, 1 << 20] {
+                    let secs = if rate < 50_000 { 2000 } else { 5 };
+                    let everybody: Vec<_> = (0..peers).map(|peer| (peer, EVERYBODY)).collect();
+                    let (got, polls) = run(&mut limited(rate), &everybody, want, secs);
+                    let (total, right) = (got.iter().sum::<u64>(), rate * secs);
+                    assert!(
+                        total.abs_diff(right) <= right / 50,
+                        "{total} for {right}: {rate}/s, {peers} peers of {want}"
+                    );
+                    assert!(u64::from(polls) <= secs * 51, "{polls} polls in {secs} s");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn waiting_peers_get_equal_shares() {
+        let everybody: Vec<_> = (0..20).map(|peer| (peer, EVERYBODY)).collect();
+        let (got, _) = run(&mut limited(1 << 20), &everybody, 16 * 1024, 60);
+        let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+        assert!(most - least <= 2 * MIN_GRANT, "{got:?}");
+    }
+
+    #[test]
+    fn without_a_limit_everything_is_granted() {
+        let mut limiter = Limiter::new();
+        assert!(!limiter.limits(EVERYBODY));
+        assert_eq!(limiter.request(Time::ZERO, ConnId(1), EVERYBODY, u64::MAX), u64::MAX);
+        assert_eq!(limiter.next_refill(Time::ZERO), None);
+    }
+
+    #[test]
+    fn a_peer_gets_what_the_narrowest_of_its_channels_gives() {
+        let narrow = ChannelId(1);
+        let mut limiter = limited(1 << 20);
+        limiter.channel(Time::ZERO, narrow, 100_000);
+        let (got, _) = run(&mut limiter, &[(1, &[GLOBAL, narrow]), (2, EVERYBODY)], 16 * 1024, 60);
+        assert!(got[0].abs_diff(6_000_000) < 120_000, "{got:?}");
+        let right = 60 << 20;
+        assert!((got[0] + got[1]).abs_diff(right) < right / 50, "one that waits elsewhere holds nobody up: {got:?}");
+    }
+
+    #[test]
+    fn lifting_the_limit_serves_the_line() {
+        let mut limiter = limited(1);
+        assert_eq!(limiter.request(Time::ZERO, ConnId(1), EVERYBODY, 5), 0);
+        assert_eq!(limiter.request(Time::ZERO, ConnId(1), EVERYBODY, 7), 0);
+        limiter.channel(Time::ZERO, GLOBAL, 0);
+        assert_eq!(limiter.next_refill(Time::ZERO), Some(Time::ZERO));
+        assert_eq!(limiter.poll(Time::ZERO), [Grant { peer: ConnId(1), bytes: 7 }]);
+        assert_eq!((limiter.num_waiting(), limiter.next_refill(Time::ZERO)), (0, None));
+    }
+
+    #[test]
+    fn what_was_saved_up_while_idle_is_a_quarter_of_a_second() {
+        let mut limiter = limited(1 << 20);
+        let later = Time::from_secs(3600);
+        let mut got = 0;
+        while limiter.num_waiting() == 0 {
+            got += limiter.request(later, ConnId(1), EVERYBODY, 1000);
+        }
+        assert!((256 * 1024..256 * 1024 + 1000).contains(&got), "{got}");
+    }
+
+    #[test]
+    fn a_peer_that_left_is_not_served() {
+        let mut limiter = limited(1000);
+        limiter.request(Time::ZERO, ConnId(1), EVERYBODY, 5);
+        limiter.request(Time::ZERO, ConnId(2), EVERYBODY, 5);
+        limiter.forget(ConnId(1));
+        limiter.forget(ConnId(9));
+        assert_eq!(limiter.poll(Time::from_secs(1)), [Grant { peer: ConnId(2), bytes: 5 }]);
+    }
+
+    #[test]
+    fn what_came_unasked_is_paid_for_later() {
+        let mut limiter = limited(1000);
+        limiter.charge(Time::ZERO, EVERYBODY, 5000);
+        assert_eq!(limiter.request(Time::ZERO, ConnId(1), EVERYBODY, 1), 0);
+        assert_eq!(limiter.next_refill(Time::ZERO), Some(Time(5_000_001)));
+        limiter.give_back(EVERYBODY, 5000);
+        assert_eq!(limiter.poll(Time(1)).len(), 1);
     }
 }

@@ -7,6 +7,9 @@
 //! Pure scheduling: it sends nothing, and knows neither HTTP nor UDP. Every [`Announce`] that it gives out must be
 //! answered with [`Announcer::reply`] or [`Announcer::failed`].
 
+#[cfg(test)]
+mod tests;
+
 use crate::status::TrackerStatus;
 use crate::time::Time;
 use std::time::Duration;
@@ -276,6 +279,8 @@ impl Announcer {
             tracker.knows_us = false;
             return;
         }
+        // Whoever did not take our `started` need not hear `stopped`: a dead tracker must not hold up the end.
+        tracker.knows_us = tracker.took_started;
         tracker.fails = tracker.fails.saturating_add(1);
         let wait = match retry {
             RetryIn::Minutes(minutes) => Duration::from_secs(minutes.saturating_mul(60)).min(MAX_INTERVAL),

@@ -97,8 +97,9 @@ impl Picker {
             if basket.is_full() {
                 return;
             }
-            let shared = ctx.parole && self.partial(piece).is_some_and(|p| p.exclusive != Some(ctx.peer));
-            if !shared && self.priority(piece) > 0 && ctx.have.has(piece) {
+            let kept_for = self.partial(piece).and_then(|p| p.exclusive);
+            let may = kept_for == Some(ctx.peer) || (kept_for.is_none() && !ctx.parole);
+            if may && self.priority(piece) > 0 && ctx.have.has(piece) {
                 self.take(ctx, piece, basket);
             }
             at += 1;
