@@ -16,7 +16,9 @@ use std::ffi::c_void;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+#[cfg(unix)]
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a plugin file says of itself. Reading it runs no code of the plugin.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,23 +64,37 @@ pub(crate) struct Image {
     pub(crate) root: host::Root,
 }
 
-/// The bytes of a plugin file that may be mapped.
+/// A plugin file that may be mapped.
 pub(crate) struct PluginFile {
-    bytes: Vec<u8>,
     pub(crate) manifest: Manifest,
+    content: Content,
+    stamp: Option<Stamp>,
+}
+
+enum Content {
+    /// Its bytes.
+    Bytes(Vec<u8>),
+    /// The image that was made of it before, and since then it has not changed.
+    Mapped(&'static Image),
 }
 
 impl PluginFile {
     /// Reads the file once and checks what can be checked without mapping it.
     pub(crate) fn read(path: &Path) -> Result<Self, Problem> {
-        let bytes = read_trusted(path)?;
+        let (mut file, metadata) = open_trusted(path)?;
+        let stamp = Stamp::of(&metadata);
+        if let Some(image) = stamp.and_then(|stamp| mapped().by_stamp.get(&stamp).copied()) {
+            return Ok(Self { manifest: image.manifest.clone(), content: Content::Mapped(image), stamp });
+        }
+        let mut bytes = Vec::new();
+        file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).map_err(Problem::Read)?;
         check_elf(&bytes)?;
         let manifest = Manifest::find(&bytes).ok_or(Problem::NoManifest)?;
         if manifest.api_major != API_MAJOR {
             let built = (manifest.api_major, manifest.api_minor);
             return Err(Problem::ApiMajor { name: manifest.name, version: manifest.version, built, host: API_MAJOR });
         }
-        Ok(Self { bytes, manifest })
+        Ok(Self { manifest, content: Content::Bytes(bytes), stamp })
     }
 
     pub(crate) fn info(&self, path: &Path) -> FileInfo {
@@ -86,20 +102,70 @@ impl PluginFile {
         FileInfo { path: path.to_owned(), name, version, description, api: (api_major, api_minor) }
     }
 
-    /// The image of these bytes: the one that is mapped already, or a new one.
+    /// The image of this content: the one that is mapped already, or a new one.
     pub(crate) fn image(&self, cache: Option<&Path>) -> Result<&'static Image, Problem> {
-        static IMAGES: LazyLock<Mutex<HashMap<Sha256Hash, &'static Image>>> = LazyLock::new(Mutex::default);
-        let hash = Sha256Hash::of(&self.bytes);
-        let mut images = IMAGES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = images.get(&hash) {
-            return Ok(image);
+        let bytes = match &self.content {
+            Content::Bytes(bytes) => bytes,
+            Content::Mapped(image) => return Ok(image),
+        };
+        let hash = Sha256Hash::of(bytes);
+        let mut mapped = mapped();
+        let image = match mapped.by_content.get(&hash) {
+            Some(image) => *image,
+            None => {
+                let stem = format!("{}-{}", self.manifest.name, safe_name(&self.manifest.version));
+                let library = with_private_copy(cache, &stem, bytes, map)?;
+                let root = check_interface(library, &self.manifest)?;
+                &*Box::leak(Box::new(Image { manifest: self.manifest.clone(), root }))
+            }
+        };
+        mapped.by_content.insert(hash, image);
+        if let Some(stamp) = self.stamp {
+            mapped.by_stamp.insert(stamp, image);
         }
-        let stem = format!("{}-{}", self.manifest.name, safe_name(&self.manifest.version));
-        let library = with_private_copy(cache, &stem, &self.bytes, map)?;
-        let root = check_interface(library, &self.manifest)?;
-        let image = Box::leak(Box::new(Image { manifest: self.manifest.clone(), root }));
-        images.insert(hash, image);
         Ok(image)
+    }
+}
+
+/// Every image of the process.
+#[derive(Default)]
+struct Mapped {
+    by_content: HashMap<Sha256Hash, &'static Image>,
+    by_stamp: HashMap<Stamp, &'static Image>,
+}
+
+fn mapped() -> MutexGuard<'static, Mapped> {
+    static MAPPED: LazyLock<Mutex<Mapped>> = LazyLock::new(Mutex::default);
+    MAPPED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What tells one state of a file from every other: device, number, size, and the times of its last changes. Fifty
+/// sessions in one process so read a plugin once.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Stamp([i128; 5]);
+
+impl Stamp {
+    /// `None` where that is not known for sure: within a second of a change the next one might have the same time.
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let changed = UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(metadata.ctime()).ok()?))?;
+        if SystemTime::now().duration_since(changed).ok()? < Duration::from_secs(2) {
+            return None;
+        }
+        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Some(Self([
+            i128::from(metadata.dev()),
+            i128::from(metadata.ino()),
+            i128::from(metadata.size()),
+            time(metadata.mtime(), metadata.mtime_nsec()),
+            time(metadata.ctime(), metadata.ctime_nsec()),
+        ]))
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Metadata) -> Option<Self> {
+        None
     }
 }
 
@@ -109,8 +175,8 @@ fn safe_name(version: &str) -> String {
     version.chars().map(|c| if safe(c) { c } else { '_' }).collect()
 }
 
-/// The bytes of a file that nobody else could have written.
-fn read_trusted(path: &Path) -> Result<Vec<u8>, Problem> {
+/// Opens a file that nobody else could have written.
+fn open_trusted(path: &Path) -> Result<(File, Metadata), Problem> {
     let problem = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Problem::NoFile,
         _ => Problem::Read(error),
@@ -119,7 +185,7 @@ fn read_trusted(path: &Path) -> Result<Vec<u8>, Problem> {
     let path = path.canonicalize().map_err(problem)?;
     // Opening a pipe would wait for its other end.
     check_kind(&fs::metadata(&path).map_err(problem)?)?;
-    let mut file = File::open(&path).map_err(problem)?;
+    let file = File::open(&path).map_err(problem)?;
     let metadata = file.metadata().map_err(problem)?;
     check_kind(&metadata)?;
     let user = this_user();
@@ -127,9 +193,7 @@ fn read_trusted(path: &Path) -> Result<Vec<u8>, Problem> {
     if let Some(folder) = path.parent() {
         Access::of(&fs::metadata(folder).map_err(problem)?).check(user, folder)?;
     }
-    let mut bytes = Vec::new();
-    file.by_ref().take(MAX_FILE).read_to_end(&mut bytes).map_err(problem)?;
-    Ok(bytes)
+    Ok((file, metadata))
 }
 
 fn check_kind(metadata: &Metadata) -> Result<(), Problem> {
