@@ -2,7 +2,8 @@
 //!
 //! Operations name (torrent, piece, offset) and never a file: which files those bytes lie in, pad files and the part
 //! file are the storage's business. Jobs of one torrent that touch the same piece are carried out in the order given;
-//! everything else may overlap. Every job is answered exactly once.
+//! everything else may overlap, save that `Open`, `Finish` and `Close` come after all earlier jobs of their torrent. Every
+//! job but `SetWanted` is answered exactly once.
 
 use crate::ids::TorrentId;
 use bytes::Bytes;

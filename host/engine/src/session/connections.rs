@@ -145,8 +145,12 @@ impl Session {
             return self.close(conn, "banned", hooks);
         }
         let id = torrent.id;
-        if self.is_duplicate(conn, id, &handshake) {
-            return self.close(conn, "already connected to this peer", hooks);
+        if let Some(other) = self.same_peer(conn, id, &handshake) {
+            let (worse, better) = self.worse_of(conn, other, &handshake);
+            self.close(worse, "already connected to this peer", hooks);
+            if better != conn {
+                return;
+            }
         }
         if self.peers.get(&conn).is_some_and(|p| p.torrent.is_none()) {
             self.join(conn, id, hooks);
@@ -154,15 +158,24 @@ impl Session {
         self.greet(conn, id, &handshake, hooks);
     }
 
-    /// Whether a torrent has another connection to the same peer at the same address.
-    fn is_duplicate(&self, conn: ConnId, id: TorrentId, handshake: &Handshake) -> bool {
-        let (Some(torrent), Some(me)) = (self.torrents.get(&id), self.peers.get(&conn)) else { return false };
-        torrent
-            .peers
-            .iter()
-            .filter(|&&c| c != conn)
-            .filter_map(|c| self.peers.get(c))
-            .any(|p| p.is_connected() && p.remote.peer_id == handshake.peer_id && p.address.ip() == me.address.ip())
+    /// Another connection of a torrent to the same peer at the same address.
+    fn same_peer(&self, conn: ConnId, id: TorrentId, handshake: &Handshake) -> Option<ConnId> {
+        let (torrent, me) = (self.torrents.get(&id)?, self.peers.get(&conn)?);
+        let mut others = torrent.peers.iter().filter(|&&c| c != conn).filter_map(|c| self.peers.get(c));
+        let same =
+            |p: &&Peer| p.is_connected() && p.remote.peer_id == handshake.peer_id && p.address.ip() == me.address.ip();
+        others.find(same).map(|p| p.conn)
+    }
+
+    /// Which of two connections to one peer goes and which stays. Where each side dialled the other, both sides keep
+    /// the one that the larger peer id dialled, lest each closes the one that the other keeps.
+    fn worse_of(&self, new: ConnId, old: ConnId, handshake: &Handshake) -> (ConnId, ConnId) {
+        let outgoing = |c: ConnId| self.peers.get(&c).is_some_and(|p| p.outgoing);
+        if outgoing(new) == outgoing(old) {
+            return (new, old);
+        }
+        let keep_outgoing = self.peer_id > handshake.peer_id;
+        if outgoing(new) == keep_outgoing { (old, new) } else { (new, old) }
     }
 
     /// The peer's handshake is good: answer it and say what we have.

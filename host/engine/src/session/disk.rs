@@ -20,6 +20,11 @@ const LEAST_TRUST: i8 = -7;
 impl Session {
     pub(super) fn disk_done(&mut self, done: DiskDone, hooks: &mut dyn Hooks) {
         let id = done.torrent;
+        // What the storage did before it was closed to be opened again no longer counts.
+        let old = self.torrents.get(&id).is_some_and(|t| t.reopening);
+        if old && !matches!(done.result, DiskResult::Closed(_)) {
+            return;
+        }
         match done.result {
             DiskResult::Opened(Ok(opened)) => self.storage_opened(id, opened, hooks),
             DiskResult::Checked { piece, outcome, data } => self.piece_checked(id, (piece, outcome), data, hooks),
@@ -245,16 +250,18 @@ impl Session {
         if !torrent.is_finished() {
             return;
         }
-        torrent.finished_on_disk = true;
-        if !std::mem::replace(&mut torrent.finish_told, true) {
-            torrent.totals.completed_time = now;
-            let name = torrent.name.clone();
-            self.announce_completed(id);
-            self.save_torrent(id);
-            self.alert(Alert::TorrentFinished { torrent: id, name }, hooks);
-        } else {
-            self.save_torrent(id);
+        if std::mem::replace(&mut torrent.finished_on_disk, true) {
+            return;
         }
+        let (name, downloaded) = (torrent.name.clone(), !torrent.began_complete);
+        if downloaded || torrent.totals.completed_time == 0 {
+            torrent.totals.completed_time = now;
+        }
+        if downloaded {
+            self.announce_completed(id);
+        }
+        self.save_torrent(id);
+        self.alert(Alert::TorrentFinished { torrent: id, name }, hooks);
         self.close_redundant_peers(id, hooks);
     }
 

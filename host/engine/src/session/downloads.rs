@@ -105,7 +105,9 @@ impl Session {
             Received::Wanted { cancel } => {
                 let expect = content.expect(request.piece);
                 let layout = content.layout.clone();
+                let held = content.assembly.held();
                 let ops = content.assembly.insert(&layout, (request.piece, block), data, sender, expect);
+                self.held_bytes = self.held_bytes + content.assembly.held() - held;
                 torrent.unsaved.resume = true;
                 self.submit_writes(id, ops);
                 self.cancel_elsewhere(&cancel, request);
@@ -164,14 +166,16 @@ impl Session {
     /// Keeps what waits for the disk within the setting: first unfinished pieces go out in runs, then reading stops.
     pub(super) fn relieve_memory(&mut self) {
         let limit = self.settings.cache_size as u64;
-        let held: u64 = self.held_blocks();
         let writing = self.counters.queued_write_bytes as u64;
-        if held > limit / 2 {
+        if self.held_bytes > limit / 2 {
             let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
             for id in ids {
                 let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { continue };
-                if content.assembly.held() > limit / 4 {
-                    let ops = content.assembly.relieve(limit / 8);
+                let held = content.assembly.held();
+                if held > 0 {
+                    // To a quarter of what it holds: so many torrents together come down to a quarter of the whole.
+                    let ops = content.assembly.relieve(held / 4);
+                    self.held_bytes = self.held_bytes + content.assembly.held() - held;
                     self.submit_writes(id, ops);
                 }
             }
@@ -180,10 +184,6 @@ impl Session {
             self.congested = true;
             self.apply_read_allowances();
         }
-    }
-
-    fn held_blocks(&self) -> u64 {
-        self.torrents.values().filter_map(|t| t.content.as_ref()).map(|c| c.assembly.held()).sum()
     }
 
     /// The storage has let go of some bytes.

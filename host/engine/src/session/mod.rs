@@ -93,6 +93,8 @@ pub struct Session {
     limits: limits::Limits,
     trackers: trackers::Trackers,
     stopping: Option<stopping::Stopping>,
+    /// Bytes of unfinished pieces in memory.
+    held_bytes: u64,
     /// So much waits for the disk that nothing more is read from peers.
     congested: bool,
 }
@@ -133,6 +135,7 @@ impl Session {
             limits,
             trackers: trackers::Trackers::default(),
             stopping: None,
+            held_bytes: 0,
             congested: false,
         }
     }

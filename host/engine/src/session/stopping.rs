@@ -47,6 +47,7 @@ impl Session {
     fn write_unfinished(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.error.is_none()) else { return };
         let Some(content) = torrent.content.as_mut() else { return };
+        self.held_bytes -= content.assembly.held();
         let ops = content.assembly.relieve(0);
         torrent.unsaved.have |= !ops.is_empty();
         self.submit_writes(id, ops);

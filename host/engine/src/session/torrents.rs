@@ -50,6 +50,8 @@ impl Session {
         self.alert(Alert::TorrentAdded { torrent: id, name }, hooks);
         if self.torrents.get(&id).is_some_and(|t| t.content.is_some()) {
             self.open_storage(id, hooks);
+        } else {
+            self.dial_candidates(hooks);
         }
         Ok(id)
     }
@@ -137,7 +139,7 @@ impl Session {
             judged: None,
             unsaved: Unsaved::default(),
             finished_on_disk: false,
-            finish_told: false,
+            began_complete: false,
             removing: None,
             reopening: false,
             storage_closed: false,
@@ -300,6 +302,7 @@ impl Session {
         let (have, total) = (content.picker.num_have(), content.picker.have().len());
         torrent.unsaved.have = true;
         torrent.unsaved.resume = true;
+        torrent.began_complete = torrent.is_finished();
         self.alert(Alert::TorrentChecked { torrent: id, have, total }, hooks);
         self.ask_torrent(id, &TorrentEvent::FilesChecked, hooks);
         self.set_state(id, TorrentState::Downloading, hooks);
@@ -310,6 +313,7 @@ impl Session {
         for conn in conns {
             self.turn_of(conn, hooks);
         }
+        self.dial_candidates(hooks);
     }
 
     /// Peers that were there before the pieces were known hear of them now.
@@ -385,13 +389,13 @@ impl Session {
         let Some(content) = torrent.content.take() else { return };
         torrent.params.file_priorities = content.file_priorities;
         self.counters.queued_write_bytes -= content.writing as i64;
+        self.held_bytes -= content.assembly.held();
         self.set_content(id, content.meta);
-        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
         if let Some(t) = self.torrents.get_mut(&id) {
             t.reopening = true;
-            t.finish_told = t.finish_told || t.totals.completed_time > 0;
         }
-        self.open_storage(id, hooks);
+        self.set_state(id, TorrentState::CheckingFiles, hooks);
+        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
     }
 
     pub(super) fn remove_torrent(
@@ -414,14 +418,18 @@ impl Session {
 
     pub(super) fn storage_closed(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if std::mem::take(&mut torrent.reopening) && torrent.removing.is_none() {
-            return;
+        if std::mem::take(&mut torrent.reopening) && torrent.removing.is_none() && self.stopping.is_none() {
+            return self.open_storage(id, hooks);
         }
         torrent.storage_closed = true;
         let Some(removing) = torrent.removing else { return };
         let Some(torrent) = self.torrents.remove(&id) else { return };
         self.by_hash.retain(|_, t| *t != id);
         self.counters.num_torrents -= 1;
+        if let Some(content) = &torrent.content {
+            self.counters.queued_write_bytes -= content.writing as i64;
+            self.held_bytes -= content.assembly.held();
+        }
         self.trackers.forget(id);
         hooks.remove_torrent(id);
         self.emit(Output::Store(StoreOp::Remove(id)));
@@ -451,6 +459,10 @@ impl Session {
         let finished = self.torrents.get(&id).is_some_and(Torrent::is_finished);
         let state = self.torrents.get(&id).map(|t| t.state);
         if state == Some(TorrentState::Finished) && !finished {
+            if let Some(t) = self.torrents.get_mut(&id) {
+                t.finished_on_disk = false;
+                t.began_complete = false;
+            }
             self.set_state(id, TorrentState::Downloading, hooks);
         }
         self.finish_if_complete(id, hooks);

@@ -54,8 +54,8 @@ pub(crate) struct Torrent {
     pub(crate) unsaved: Unsaved,
     /// It is complete and on stable storage.
     pub(crate) finished_on_disk: bool,
-    /// `TorrentFinished` was posted, or the torrent began complete.
-    pub(crate) finish_told: bool,
+    /// Everything wanted was there when the files were checked.
+    pub(crate) began_complete: bool,
     /// Its storage is being closed for good; whoever waits for that.
     pub(crate) removing: Option<Removing>,
     /// Its storage is being closed and opened again.
