@@ -24,6 +24,7 @@ pub mod session;
 pub mod settings;
 pub mod status;
 pub mod time;
+mod udp_tracker;
 mod torrent;
 pub mod view;
 
