@@ -24,8 +24,8 @@ pub mod session;
 pub mod settings;
 pub mod status;
 pub mod time;
-mod udp_tracker;
 mod torrent;
+mod udp_tracker;
 pub mod view;
 
 pub use add_torrent::{AddTorrent, TorrentFlags};

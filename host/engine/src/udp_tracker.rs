@@ -141,8 +141,7 @@ impl UdpTracker {
 
     /// Ends the announces that were tried for long enough.
     pub(crate) fn expire(&mut self, now: Time) -> Vec<Event> {
-        let late: Vec<RequestId> =
-            self.requests.iter().filter(|(_, r)| now >= r.deadline).map(|(&id, _)| id).collect();
+        let late: Vec<RequestId> = self.requests.iter().filter(|(_, r)| now >= r.deadline).map(|(&id, _)| id).collect();
         let mut events = Vec::new();
         for id in late {
             let text = self.requests.get(&id).map(Request::failure).unwrap_or_default();

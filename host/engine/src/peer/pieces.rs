@@ -96,10 +96,10 @@ impl Pieces {
             picker.add_bitfield(&all);
             *self = Self::Some(all);
         }
-        if let Self::Some(b) = self {
-            if b.clear(piece) {
-                picker.peer_lost(piece);
-            }
+        if let Self::Some(b) = self
+            && b.clear(piece)
+        {
+            picker.peer_lost(piece);
         }
     }
 

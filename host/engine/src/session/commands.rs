@@ -48,7 +48,7 @@ impl Session {
     }
 
     fn on_torrent(&mut self, id: TorrentId, act: impl FnOnce(&mut Self)) -> Reply {
-        if !self.torrents.get(&id).is_some_and(|t| t.removing.is_none()) {
+        if self.torrents.get(&id).is_none_or(|t| t.removing.is_some()) {
             return no_such_torrent(id);
         }
         act(self);

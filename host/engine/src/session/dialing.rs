@@ -92,7 +92,7 @@ impl Session {
             let second = now.as_secs();
             let used = if self.dialing.this_second.0 == second { self.dialing.this_second.1 } else { 0 };
             self.dialing.this_second = (second, used + 1);
-            let source = torrent.peer_list.get(candidate).map_or(PeerSource::default(), |known| known.source);
+            let source = torrent.peer_list.get(candidate).map_or_else(PeerSource::default, |known| known.source);
             self.dial(id, candidate, source, hooks);
             dialled += 1;
         }

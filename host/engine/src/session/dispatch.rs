@@ -175,10 +175,10 @@ impl Session {
     }
 
     fn watch_piece(&mut self, id: TorrentId, piece: u32) {
-        if let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) {
-            if piece < content.layout.num_pieces() {
-                content.watched.insert(piece);
-            }
+        if let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut())
+            && piece < content.layout.num_pieces()
+        {
+            content.watched.insert(piece);
         }
     }
 }

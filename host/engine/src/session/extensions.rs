@@ -122,10 +122,9 @@ impl Session {
         remote.extension_handshake = Some(payload.clone());
         if let (false, Some(port), Some(t)) =
             (peer.outgoing, peer.remote.listen_port, peer.torrent.and_then(|id| self.torrents.get_mut(&id)))
+            && let Merged::Moved(listed) = t.peer_list.listen_port_known(peer.listed_as, port, self.now)
         {
-            if let Merged::Moved(listed) = t.peer_list.listen_port_known(peer.listed_as, port, self.now) {
-                peer.listed_as = listed;
-            }
+            peer.listed_as = listed;
         }
         if self.ask_peer(conn, &PeerEvent::ExtensionHandshake(&payload), hooks) == Asked::Standard {
             self.close_if_redundant(conn, hooks);

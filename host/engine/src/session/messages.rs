@@ -72,10 +72,10 @@ impl Session {
     }
 
     fn on_unchoke(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
-        if self.ask_peer(conn, &PeerEvent::Unchoke, hooks) == Asked::Standard {
-            if let Some(peer) = self.peers.get_mut(&conn) {
-                peer.remote.choking = false;
-            }
+        if self.ask_peer(conn, &PeerEvent::Unchoke, hooks) == Asked::Standard
+            && let Some(peer) = self.peers.get_mut(&conn)
+        {
+            peer.remote.choking = false;
         }
     }
 
@@ -86,11 +86,11 @@ impl Session {
     }
 
     fn on_not_interested(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
-        if self.ask_peer(conn, &PeerEvent::NotInterested, hooks) == Asked::Standard {
-            if let Some(peer) = self.peers.get_mut(&conn) {
-                peer.remote.interested = false;
-                peer.last_useful = self.now;
-            }
+        if self.ask_peer(conn, &PeerEvent::NotInterested, hooks) == Asked::Standard
+            && let Some(peer) = self.peers.get_mut(&conn)
+        {
+            peer.remote.interested = false;
+            peer.last_useful = self.now;
         }
     }
 

@@ -40,7 +40,7 @@ impl Session {
             self.announce_due();
         }
         self.tick_udp_trackers(hooks);
-        if self.now.as_secs() % self.settings.save_resume_interval as u64 == 0 {
+        if self.now.as_secs().is_multiple_of(self.settings.save_resume_interval as u64) {
             self.save_all();
         }
         self.update_gauges();

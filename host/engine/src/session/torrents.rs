@@ -88,7 +88,7 @@ impl Session {
         if hashes.is_empty() {
             return Err(ErrorInfo::new(ErrorCode::NoInfoHash, "neither metadata nor an info-hash was given"));
         }
-        let v1 = params.metainfo.as_ref().map_or(hashes.v1.is_some(), |m| m.info.has_v1());
+        let v1 = params.metainfo.as_ref().map_or_else(|| hashes.v1.is_some(), |m| m.info.has_v1());
         if !v1 {
             let name = display_name(params, hashes);
             let text = format!("{name}: has only a v2 part (BEP 52), which cannot be downloaded yet");

@@ -370,7 +370,9 @@ fn read_reply(reply: &HttpReply) -> Result<AnnounceReply, (String, RetryIn)> {
     let ok = (200..300).contains(&reply.status);
     match http::parse_announce(&reply.body) {
         Ok(answer) if ok => Ok(answer),
-        Err(ReplyError::Failure { reason, retry }) if ok => Err((format!("the tracker says: {reason}"), retry_in(retry))),
+        Err(ReplyError::Failure { reason, retry }) if ok => {
+            Err((format!("the tracker says: {reason}"), retry_in(retry)))
+        }
         Err(ReplyError::Failure { reason, retry }) => {
             Err((format!("the tracker says: {reason} (HTTP status {})", reply.status), retry_in(retry)))
         }
