@@ -21,8 +21,11 @@ pub fn plugin_library(package: &str) -> PathBuf {
 fn build(package: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("Cargo.toml");
+    // As the caller was built: a measurement wants the plugin optimised as well.
+    let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--lib", "--message-format=json", "--package", package, "--manifest-path"])
+        .args(["build", "--quiet", "--lib", "--message-format=json", "--profile", profile, "--package", package])
+        .arg("--manifest-path")
         .arg(workspace)
         .stderr(Stdio::inherit())
         .output()

@@ -92,7 +92,8 @@ impl Hooks for PluginHost {
     }
 
     fn on_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
-        self.begin(view, actions);
+        // The one call that comes for every message.
+        self.catch_up(actions);
         let verdict = self.ask_peer(at, event, view, actions);
         self.settle(actions);
         verdict
@@ -100,9 +101,15 @@ impl Hooks for PluginHost {
 }
 
 impl PluginHost {
-    /// The session calls: it is told what it was owed and what was asked for meanwhile.
+    /// The session calls: plugins' threads learn the time, and it is told what happened meanwhile.
     fn begin(&mut self, view: &View<'_>, actions: &mut Actions) {
         self.mailroom.set_now(view.now().0);
+        self.catch_up(actions);
+    }
+
+    /// The session is told what it is owed and what plugins' threads asked for.
+    #[inline]
+    fn catch_up(&mut self, actions: &mut Actions) {
         if !self.owed.is_empty() {
             actions.append(&mut self.owed);
         }

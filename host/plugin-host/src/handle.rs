@@ -20,7 +20,7 @@ pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
 pub(crate) struct Mailroom {
     /// Some queue may not be empty.
     pending: AtomicBool,
-    /// The session's time at the last hook, in microseconds.
+    /// The session's time at its last tick or thereabouts, in microseconds.
     now: AtomicU64,
     waker: Mutex<Option<Arc<Waker>>>,
 }
@@ -34,13 +34,19 @@ impl Mailroom {
         self.now.store(now, Ordering::Relaxed);
     }
 
-    /// Whether some queue may not be empty; they are to be emptied then.
-    pub(crate) fn take_pending(&self) -> bool {
-        self.pending.load(Ordering::Acquire) && self.pending.swap(false, Ordering::AcqRel)
+    /// Whether some queue may not be empty.
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// All queues are about to be emptied.
+    pub(crate) fn clear_pending(&self) {
+        self.pending.store(false, Ordering::SeqCst);
     }
 
     fn wake(&self) {
-        if !self.pending.swap(true, Ordering::AcqRel) {
+        if !self.pending.swap(true, Ordering::SeqCst) {
             let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(waker) = waker {
                 waker();
@@ -230,7 +236,8 @@ mod tests {
         }));
         assert_eq!((ban(&handle), ban(&handle)), (Ok(()), Ok(())));
         assert_eq!(woken.load(Ordering::Relaxed), 1);
-        assert!(mailroom.take_pending() && !mailroom.take_pending());
+        assert!(mailroom.is_pending());
+        mailroom.clear_pending();
         assert_eq!(handle.take().len(), 2);
         assert_eq!(ban(&handle), Ok(()));
         assert_eq!(woken.load(Ordering::Relaxed), 2);

@@ -357,10 +357,16 @@ impl PluginHost {
     }
 
     /// Passes on what the instances' handles queued.
+    #[inline]
     pub(crate) fn settle(&mut self, actions: &mut Actions) {
-        if !self.mailroom.take_pending() {
-            return;
+        if self.mailroom.is_pending() {
+            self.empty_queues(actions);
         }
+    }
+
+    #[cold]
+    fn empty_queues(&mut self, actions: &mut Actions) {
+        self.mailroom.clear_pending();
         for index in 0..self.plugins.len() {
             let requests = self.plugins.get(index).map(|plugin| plugin.handle.take()).unwrap_or_default();
             for request in requests {

@@ -2,7 +2,7 @@
 //!
 //! Each hook of it posts an alert under the hook's name. Then, if `at` in the settings is that name, it does what `do`
 //! says: `panic`, `error`, `detach`, `handled`, or `thread` (start a thread that panics). `at` may also be `create`,
-//! `drop_peer`, `drop_torrent` or `drop_session`. `claim` is the extension message that it claims; `state` what it saves.
+//! `drop_peer`, `drop_torrent` or `drop_session`. `claim` is the extension message that it claims; `state` what it saves; `quiet` leaves the alerts out.
 
 use reef_plugin_api::{
     Alert, Buffer, Flow, HandshakeEntries, HookResult, Host, HostError, PeerCx, PeerKey, PeerObj, PeerPlugin,
@@ -18,6 +18,7 @@ struct Orders {
     act: String,
     claim: Option<String>,
     state: Option<String>,
+    quiet: bool,
 }
 
 impl Orders {
@@ -27,12 +28,15 @@ impl Orders {
             Some(value.trim().trim_matches('"').to_owned())
         };
         let or_empty = |key| text(key).unwrap_or_default();
-        Self { host, at: or_empty("at"), act: or_empty("do"), claim: text("claim"), state: text("state") }
+        let (claim, state, quiet) = (text("claim"), text("state"), text("quiet").is_some());
+        Self { host, at: or_empty("at"), act: or_empty("do"), claim, state, quiet }
     }
 
     /// Reports a hook, and does what is ordered for it.
     fn hook(&self, name: &str, post: impl FnOnce(&Alert<'_>) -> Result<(), HostError>) -> HookResult {
-        post(&Alert::new(Alert::USER_KIND, 1, name, "called"))?;
+        if !self.quiet {
+            post(&Alert::new(Alert::USER_KIND, 1, name, "called"))?;
+        }
         self.obey(name)
     }
 
