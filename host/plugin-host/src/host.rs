@@ -1,15 +1,16 @@
 //! The plugins of one session: which are loaded, in which order they are asked, and what became of them.
 //!
-//! Standard plugins are asked first (in the order of [`STANDARD_PLUGINS`]), then the others by name, however they were
+//! Standard plugins are asked first (in the order of [`crate::STANDARD_PLUGINS`]), then the others by name, however they were
 //! found and whenever they were loaded. A plugin that panicked is quarantined for good: its handle is taken back and
 //! its objects are dropped, and nothing of it is called again.
 
+use crate::discover::{discover, rank};
 use crate::error::{LoadError, Problem};
 use crate::events::{HookId, session_events};
 use crate::handle::{InstanceHandle, Mailroom, Request};
 use crate::image::{Image, PluginFile};
 use crate::objects::{Peers, Torrents};
-use crate::search_path::{Place, STANDARD_PLUGINS, SearchPath, plugin_files};
+use crate::search_path::SearchPath;
 use crate::watchdog::Beat;
 use reef_engine::hooks::session_bits;
 use reef_engine::{Action, Actions, Alert};
@@ -117,18 +118,7 @@ impl PluginHost {
     /// Loads every plugin of a search path and starts one instance of each. What cannot be loaded is one line in the
     /// log and in the result each; the others go on. Of two plugins with one name the first wins.
     pub fn load_search(&mut self, path: &SearchPath) -> Vec<LoadError> {
-        let mut errors = Vec::new();
-        let mut found: Vec<(PathBuf, PluginFile)> = Vec::new();
-        for place in path.places() {
-            for file in files_of(place, &mut errors) {
-                match self.read(&file, &found) {
-                    Ok(Some(plugin)) => found.push((file, plugin)),
-                    Ok(None) => (),
-                    Err(problem) => errors.push(LoadError::new(&file, problem)),
-                }
-            }
-        }
-        found.sort_by(|(_, a), (_, b)| rank(&a.manifest.name).cmp(&rank(&b.manifest.name)));
+        let (found, mut errors) = discover(path, |name| self.loaded_from(name));
         for (file, plugin) in found {
             let settings = self.config.settings.get(&plugin.manifest.name).cloned().unwrap_or_default();
             if let Err(problem) = self.start(&file, &plugin, &settings) {
@@ -239,18 +229,6 @@ impl PluginHost {
     fn loaded_from(&self, name: &str) -> Option<&Path> {
         let mut names = self.order.iter().filter_map(|index| self.plugins.get(*index));
         names.find(|plugin| plugin.info.name == name).map(|plugin| plugin.info.path.as_path())
-    }
-
-    /// Reads a found file. `None` if it is one that was found before.
-    fn read(&self, path: &Path, found: &[(PathBuf, PluginFile)]) -> Result<Option<PluginFile>, Problem> {
-        let file = PluginFile::read(path)?;
-        let name = &file.manifest.name;
-        let before = found.iter().find(|(_, other)| other.manifest.name == *name).map(|(path, _)| path.as_path());
-        match before.or_else(|| self.loaded_from(name)) {
-            None => Ok(Some(file)),
-            Some(first) if first.canonicalize().ok() == path.canonicalize().ok() => Ok(None),
-            Some(first) => Err(Problem::Duplicate { name: name.clone(), first: first.to_owned() }),
-        }
     }
 
     /// Maps the file if it is not yet, and starts an instance.
@@ -428,27 +406,6 @@ impl Drop for PluginHost {
             plugin.handle.revoke();
         }
     }
-}
-
-fn files_of(place: &Place, errors: &mut Vec<LoadError>) -> Vec<PathBuf> {
-    match plugin_files(place) {
-        Ok(files) => files,
-        Err(error) => {
-            let (Place::Named(folder) | Place::Usual(folder) | Place::OwnFolder(folder)) = place;
-            let problem = match error.kind() {
-                std::io::ErrorKind::NotFound => Problem::NoFolder,
-                _ => Problem::Read(error),
-            };
-            errors.push(LoadError::new(folder, problem));
-            Vec::new()
-        }
-    }
-}
-
-/// Where a plugin of this name stands in the order.
-pub(crate) fn rank(name: &str) -> (usize, &str) {
-    let standard = STANDARD_PLUGINS.iter().position(|standard| *standard == name);
-    (standard.unwrap_or(STANDARD_PLUGINS.len()), name)
 }
 
 fn state_key(name: &str) -> String {

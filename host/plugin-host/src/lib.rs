@@ -7,6 +7,7 @@
 //! Nothing here is asynchronous, and no clock or random number reaches a plugin except the session's own.
 
 mod context;
+mod discover;
 mod dispatch;
 mod elf;
 mod error;
@@ -21,6 +22,7 @@ mod translate;
 mod trust;
 mod watchdog;
 
+pub use discover::find;
 pub use elf::ElfError;
 pub use error::{LoadError, Problem};
 pub use host::{PluginHost, PluginHostConfig, PluginInfo, PluginState};

@@ -1,7 +1,7 @@
 //! Files that are no plugins, or not whole, or not ours: one clear line each, and the host goes on.
 
 use crate::rig::{Rig, evil_bytes, manifest_at, write_plugin};
-use reef_plugin_host::{PluginHost, PluginHostConfig, check, inspect, library_file};
+use reef_plugin_host::{PluginHost, PluginHostConfig, SearchPath, check, find, inspect, library_file};
 use std::fs;
 use std::path::Path;
 
@@ -117,6 +117,9 @@ fn a_folder_with_broken_files_gives_its_plugins_and_one_line_for_each_other() {
     let files: Vec<_> = errors.iter().map(|error| error.path.clone()).collect();
     assert_eq!(files, [folder.path().join("broken.so"), folder.path().join("half.so"), missing]);
     assert!(errors.iter().all(|error| !error.to_string().contains('\n')));
+    let (found, wrong) = find(&SearchPath::only(&[folder.path().to_owned()]));
+    assert_eq!(found.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["one"]);
+    assert_eq!(wrong.len(), 2);
 }
 
 #[test]
