@@ -258,6 +258,7 @@ impl PluginHost {
                 Outcome::Handled => return Verdict::Handled,
                 Outcome::Detach => {
                     plugin.events = 0;
+                    plugin.session = None;
                     actions.refresh_masks();
                 }
                 outcome => self.judge(index, outcome, actions),

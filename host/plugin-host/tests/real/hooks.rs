@@ -112,6 +112,20 @@ fn a_torrent_object_that_detaches_takes_its_peers_along() {
 }
 
 #[test]
+fn a_session_object_that_detaches_keeps_what_it_has_and_gets_nothing_new() {
+    let mut rig = Rig::connected(&[("one", "at = \"on_tick\"\ndo = \"detach\""), ("two", "")]);
+    rig.calls();
+    rig.session(&SessionEvent::Tick);
+    rig.session(&SessionEvent::Tick);
+    assert_eq!(rig.calls(), ["one on_tick", "two on_tick", "two on_tick"]);
+    rig.peer(&PeerEvent::Have(1));
+    assert_eq!(rig.calls(), ["one on_have", "two on_have"]);
+    rig.host.remove_torrent(TORRENT);
+    rig.add();
+    assert_eq!(rig.calls(), ["two new_torrent", "two new_connection"]);
+}
+
+#[test]
 fn a_message_goes_to_the_plugin_that_claimed_it() {
     let mut rig = Rig::connected(&[("one", "claim = \"x_one\""), ("two", "claim = \"x_two\"")]);
     let entries = rig.handshake();
