@@ -425,7 +425,7 @@ impl Storage {
     fn read_ahead(&self, begin: u64, end: u64) {
         for slice in self.layout.slices_at(begin, end - begin) {
             if matches!(self.place(slice.file), Place::Wanted | Place::Unwanted)
-                && let Ok(file) = self.file(slice.file, Access::Read, Handle::Current)
+                && let Ok(file) = self.file(slice.file, Access::Read, Handle::Any)
             {
                 let length = NonZeroU64::new(slice.length.min(READ_AHEAD));
                 // Advice: what fails here fails again, and is reported, where the bytes are read.
