@@ -53,6 +53,7 @@ impl Session {
         } else {
             self.dial_candidates(hooks);
         }
+        self.announce_soon(id);
         Ok(id)
     }
 
@@ -75,6 +76,7 @@ impl Session {
                 torrent.announcer.add_tracker(&url, tier);
             }
         }
+        self.announce_soon(id);
         for &address in &params.peers {
             self.add_peer_address(id, address, (PeerSource::RESUME_DATA, 0), hooks);
         }
@@ -333,6 +335,7 @@ impl Session {
         self.alert(Alert::StateChanged { torrent: id, state }, hooks);
         self.ask_torrent(id, &TorrentEvent::State(state), hooks);
         self.send_upload_only(id);
+        self.announce_soon(id);
     }
 
     pub(super) fn pause(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
@@ -365,6 +368,7 @@ impl Session {
         if failed {
             self.recheck_after_error(id, hooks);
         }
+        self.announce_soon(id);
     }
 
     /// After a failure of the storage only what is on disk counts.

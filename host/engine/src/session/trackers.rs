@@ -49,11 +49,6 @@ impl Trackers {
         !self.flights.is_empty()
     }
 
-    /// A torrent is new, or may have become active, or has other trackers: its schedule is looked at in the next tick.
-    pub(super) fn wake(&mut self, torrent: TorrentId) {
-        self.due.insert((Time::ZERO, torrent));
-    }
-
     /// A torrent is gone. What says so to its trackers still goes out.
     pub(super) fn forget(&mut self, torrent: TorrentId) {
         self.keys.remove(&torrent);
@@ -87,6 +82,16 @@ impl Session {
         let due = std::mem::replace(&mut self.trackers.due, later);
         let torrents: BTreeSet<TorrentId> = due.into_iter().map(|(_, torrent)| torrent).collect();
         for id in torrents {
+            self.announce(id);
+        }
+    }
+
+    /// A torrent is new, or may have become active, or has other trackers. To be announced it waits for a listening
+    /// socket, but not beyond the next tick: trackers shall hear of the right port.
+    pub(super) fn announce_soon(&mut self, id: TorrentId) {
+        if self.listening.is_empty() {
+            self.trackers.due.insert((Time::ZERO, id));
+        } else {
             self.announce(id);
         }
     }
@@ -191,6 +196,7 @@ impl Session {
         let Some(request) = self.announce_request(id, &announce) else { return };
         let tracker = match check_url(&announce.url) {
             Ok(tracker) => Some(tracker),
+            Err(text) if announce.event == Event::Stopped => return self.nothing_to_stop(id, announce.index, &text),
             Err(text) => {
                 self.trackers.stillborn.push((request_id, text, RetryIn::Never));
                 None
@@ -198,6 +204,13 @@ impl Session {
         };
         let Announce { index, event, url, .. } = announce;
         self.trackers.flights.add(request_id, Flight { torrent: id, index, event, url, tracker, request });
+    }
+
+    /// A tracker that was never asked need not hear that the torrent stops.
+    fn nothing_to_stop(&mut self, id: TorrentId, index: usize, text: &str) {
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            torrent.announcer.failed(index, self.now, text, RetryIn::Never);
+        }
     }
 
     fn announce_request(&mut self, id: TorrentId, announce: &Announce) -> Option<AnnounceRequest> {
