@@ -1,4 +1,18 @@
-//! A BitTorrent engine that hosts plugins.
+//! A BitTorrent engine that hosts plugins: the shell around [`reef_engine`], as a library.
+//!
+//! The shell moves bytes and understands nothing: sockets, timers, files, names and HTTP are here, everything that
+//! BitTorrent means is in the engine. [`Session`] is the way in.
 
 pub mod disk;
+mod http;
+mod net;
+pub mod plugins;
+mod resolve;
+pub mod rt;
+pub mod session;
 pub mod store;
+mod workers;
+
+pub use net::ListenError;
+pub use plugins::Plugins;
+pub use session::{AlertStream, Config, NextAlert, Session, StartError};

@@ -1,0 +1,59 @@
+//! What other threads have for the session's thread: one queue, and one wake-up for however much lies in it.
+
+use crate::rt::{Notifier, Sender};
+use bytes::Bytes;
+use reef_engine::disk::{DiskDone, DiskError};
+use reef_engine::{Command, HttpReply, Reply, RequestId};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+/// One thing from another thread.
+pub(super) enum Event {
+    /// A disk job is done.
+    Disk(DiskDone),
+    /// A block to be sent was read.
+    Block(u64, Result<Bytes, DiskError>),
+    /// An HTTP request ended.
+    Http(RequestId, Result<HttpReply, String>),
+    /// A name was resolved.
+    Resolved(RequestId, Result<Vec<IpAddr>, String>),
+    /// A command, and who waits for its reply.
+    Command(Command, Sender<Reply>),
+    /// Somebody subscribed to alerts or left.
+    Subscribers,
+    /// Plugins' own threads want something.
+    PluginRequests,
+    /// End at once.
+    Abort,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(super) struct Inbox {
+    events: Mutex<Vec<Event>>,
+    notifier: Notifier,
+}
+
+impl Inbox {
+    /// Queues an event; never waits for the session.
+    pub(super) fn push(&self, event: Event) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = events.is_empty();
+        events.push(event);
+        drop(events);
+        if was_empty {
+            self.notifier.notify();
+        }
+    }
+
+    /// Exchanges the queued events for an empty list.
+    pub(super) fn take(&self, into: &mut Vec<Event>) {
+        self.notifier.clear();
+        std::mem::swap(into, &mut self.events.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What wakes the session's thread.
+    pub(super) fn notifier(&self) -> Notifier {
+        self.notifier.clone()
+    }
+}

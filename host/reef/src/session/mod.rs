@@ -1,0 +1,247 @@
+//! A running session, for programs that embed the engine: the handle, and how it is started.
+//!
+//! The handle only passes commands in and replies and alerts out; everything happens on the session's own thread.
+
+mod alerts;
+mod inbox;
+mod shell;
+
+pub use alerts::{AlertStream, NextAlert};
+
+use crate::disk::{DiskPool, OnBlock, OnDone, PoolConfig};
+use crate::http::{HttpClient, OnReply};
+use crate::net::{ListenError, Net, OpenError};
+use crate::plugins::Plugins;
+use crate::resolve::{OnResolved, Resolver};
+use crate::rt::{self, Receiver};
+use crate::store::{Loaded, Store, StoreError, StoredTorrent};
+use alerts::Subscribers;
+use inbox::{Event, Inbox};
+use reef_engine::{
+    Command, ErrorCode, ErrorInfo, NoHooks, Reply, Session as Engine, SessionConfig, Settings, TorrentId,
+};
+use shell::{Blocks, Clock, Requests, Shell};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What a session starts from. The default listens nowhere, keeps no state and has no plugins.
+#[derive(Default)]
+pub struct Config {
+    /// The engine's settings.
+    pub settings: Settings,
+    /// Addresses to listen on for peers, over TCP and UDP; port 0 for any that is free.
+    pub listen: Vec<SocketAddr>,
+    /// The file to keep the session's state in; none is kept without it.
+    pub state: Option<PathBuf>,
+    /// The plugins, such as a [`reef_plugin_host::PluginHost`].
+    pub plugins: Option<Box<dyn Plugins>>,
+    /// What every random choice follows from; from the operating system if not given.
+    pub seed: Option<[u8; 32]>,
+    /// The threads that hash, read and write.
+    pub disk: PoolConfig,
+}
+
+/// Why a session did not start, as one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The state file could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system refused a thread, a way to wait for sockets, or random bytes.
+    #[error("the session cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A running session. Dropping it ends it; [`Session::stop`] does so in order.
+pub struct Session {
+    inbox: Arc<Inbox>,
+    subscribers: Arc<Subscribers>,
+    addresses: Vec<SocketAddr>,
+    stored: Loaded,
+    /// Closed when the session's thread is done.
+    done: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Session {
+    /// Starts a session. Torrents of its state file are not added by themselves: [`Self::stored_torrents`] has them.
+    ///
+    /// # Errors
+    /// When an address cannot be listened on, the state file cannot be used, or the operating system refuses.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let inbox = Arc::<Inbox>::default();
+        let net = Net::open(&config.listen, inbox.notifier())?;
+        let pool = Arc::new(DiskPool::start(config.disk, on_done(&inbox))?);
+        let (store, stored) = open_store(config.state, &pool)?;
+        let plugins = config.plugins.unwrap_or_else(|| Box::new(NoHooks));
+        let waker = Arc::clone(&inbox);
+        plugins.set_waker(Box::new(move || waker.push(Event::PluginRequests)));
+        let seed = config.seed.map_or_else(random_seed, Ok)?;
+        let engine = Engine::new(SessionConfig {
+            settings: config.settings,
+            seed,
+            first_torrent_id: TorrentId(stored.next_torrent_id.max(1)),
+        });
+        let subscribers = Arc::<Subscribers>::default();
+        let addresses = net.addresses();
+        let shell = Shell {
+            engine,
+            plugins,
+            net,
+            blocks: Blocks { pool, on_block: on_block(&inbox) },
+            store,
+            http: HttpClient::new(on_reply(&inbox)),
+            resolver: Resolver::new(on_resolved(&inbox)),
+            inbox: Arc::clone(&inbox),
+            subscribers: Arc::clone(&subscribers),
+            clock: Clock::start(),
+            requests: Requests::default(),
+            stopped: false,
+        };
+        let (running, done) = rt::bounded(1);
+        let thread = rt::spawn_thread("reef-net", move || {
+            rt::block_on(shell.run());
+            drop(running);
+        })?;
+        Ok(Self { inbox, subscribers, addresses, stored, done, thread: Some(thread) })
+    }
+
+    /// Gives a command and waits for its reply. A session that has ended replies [`ErrorCode::Stopping`].
+    pub async fn command(&self, command: Command) -> Reply {
+        let (sender, reply) = rt::bounded(1);
+        if self.done.is_closed() {
+            return ended();
+        }
+        self.inbox.push(Event::Command(command, sender));
+        match rt::either(reply.recv(), self.done.recv()).await {
+            rt::Either::First(Ok(reply)) => reply,
+            // The reply may have come just before the end.
+            _ => reply.try_recv().unwrap_or_else(|_| ended()),
+        }
+    }
+
+    /// The same from a thread that may wait.
+    pub fn command_blocking(&self, command: Command) -> Reply {
+        rt::block_on(self.command(command))
+    }
+
+    /// Subscribes to the alerts of some categories, an OR of [`reef_engine::alert::Category`] bits. At most `capacity`
+    /// of them wait; what comes beyond is left out and counted ([`reef_engine::Alert::AlertsDropped`]).
+    pub fn subscribe(&self, mask: u32, capacity: usize) -> AlertStream {
+        self.subscribers.subscribe(&self.inbox, mask, capacity)
+    }
+
+    /// The addresses listened on, in the order of [`Config::listen`], with the ports that were chosen.
+    #[must_use]
+    pub fn listen_addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The torrents that the state file had at the start.
+    #[must_use]
+    pub fn stored_torrents(&self) -> &[StoredTorrent] {
+        &self.stored.torrents
+    }
+
+    /// The named state, such as that of plugins, that the state file had at the start.
+    #[must_use]
+    pub fn stored_state(&self) -> &[(String, bytes::Bytes)] {
+        &self.stored.state
+    }
+
+    /// Stops in order: trackers are told, peers closed, files and state saved. Returns whether that was done within
+    /// `deadline`; otherwise the session is ended without the rest of it, which costs no data that was verified.
+    pub async fn stop(&self, deadline: Duration) -> bool {
+        let in_order = async {
+            self.command(Command::Stop).await;
+            // An error is the end: nothing is ever sent.
+            let _ = self.done.recv().await;
+        };
+        let stopped = rt::timeout(deadline, in_order).await.is_some();
+        if !stopped {
+            self.inbox.push(Event::Abort);
+        }
+        stopped
+    }
+
+    /// Waits on this thread until the session has ended.
+    fn join(&mut self) {
+        self.inbox.push(Event::Abort);
+        let Some(thread) = self.thread.take() else { return };
+        let ended = rt::block_on(rt::timeout(LONGEST_END, self.done.recv())).is_some();
+        if !ended {
+            log::error!("the session did not end within {LONGEST_END:?}; its thread is left behind");
+            return;
+        }
+        if thread.join().is_err() {
+            log::error!("the session's thread panicked");
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl From<OpenError> for StartError {
+    fn from(e: OpenError) -> Self {
+        match e {
+            OpenError::Listen(e) => Self::Listen(e),
+            OpenError::System(e) => Self::System(e),
+        }
+    }
+}
+
+fn ended() -> Reply {
+    Reply::Failed(ErrorInfo::new(ErrorCode::Stopping, "the session has ended"))
+}
+
+fn open_store(path: Option<PathBuf>, pool: &Arc<DiskPool>) -> Result<(Option<Store>, Loaded), StoreError> {
+    let Some(path) = path else { return Ok((None, Loaded::default())) };
+    let pool = Arc::clone(pool);
+    let store = Store::open(&path, Arc::new(move |torrents| pool.sync(torrents)))?;
+    let loaded = store.load()?;
+    Ok((Some(store), loaded))
+}
+
+fn random_seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(seed)
+}
+
+fn on_done(inbox: &Arc<Inbox>) -> OnDone {
+    let inbox = Arc::clone(inbox);
+    Arc::new(move |done| inbox.push(Event::Disk(done)))
+}
+
+fn on_block(inbox: &Arc<Inbox>) -> OnBlock {
+    let inbox = Arc::clone(inbox);
+    Arc::new(move |tag, outcome| inbox.push(Event::Block(tag, outcome)))
+}
+
+fn on_reply(inbox: &Arc<Inbox>) -> OnReply {
+    let inbox = Arc::clone(inbox);
+    Arc::new(move |id, result| inbox.push(Event::Http(id, result)))
+}
+
+fn on_resolved(inbox: &Arc<Inbox>) -> OnResolved {
+    let inbox = Arc::clone(inbox);
+    Arc::new(move |id, result| inbox.push(Event::Resolved(id, result)))
+}
+
+/// How long the end may take once nothing is waited for any more but the last write of the state.
+const LONGEST_END: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;
