@@ -72,6 +72,7 @@ impl Session {
         if open || waiting {
             return;
         }
+        self.save_all();
         self.trackers.cancel_all(&mut self.outputs);
         let tokens = self.stopping.as_mut().map(|s| {
             s.done = true;
@@ -93,6 +94,8 @@ impl Session {
         }
         let open: Vec<TorrentId> = self.torrents.values().filter(|t| t.content.is_some()).map(|t| t.id).collect();
         for id in open {
+            // Its answer says which files, by size and time, the next run may believe without hashing them.
+            self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish }));
             self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
         }
         self.continue_stopping();

@@ -34,8 +34,7 @@ impl<'a> Vouching<'a> {
         let unchanged = (0..layout.files().len())
             .map(|i| match (found.get(i).copied().flatten(), remembered(i)) {
                 (Some(now), Some(then)) => now == then,
-                // An unwanted file's pieces lie in the part file, and a file without bytes has no pieces.
-                (None, Some(then)) => then == FileStat::default(),
+                // Nobody asks about files without bytes, and one in the part file is found with the part file's time.
                 _ => false,
             })
             .collect();
