@@ -59,6 +59,8 @@ pub(crate) struct Peer {
     pub(crate) hooks: u32,
     /// Bytes that may still be read under the rate limit.
     pub(crate) read_quota: ReadQuota,
+    /// It took part in a piece that failed: until a piece of its own passes it works alone.
+    pub(crate) parole: bool,
     /// Unsolicited blocks, wasted on us.
     pub(crate) unsolicited: u32,
     /// Payload bytes at the last choke round: received and sent.
@@ -145,6 +147,7 @@ impl Peer {
             upload: Rate::new(now),
             hooks: 0,
             read_quota: ReadQuota::Unlimited,
+            parole: false,
             unsolicited: 0,
             round_start: (0, 0),
             optimistic_at: None,

@@ -191,20 +191,21 @@ impl Session {
         }
     }
 
-    /// Tells the plugins of the peers that sent the judged piece.
+    /// Ends or begins the parole of the peers that sent the judged piece, and tells their plugins.
     fn tell_contributors(&mut self, id: TorrentId, passed: bool, hooks: &mut dyn Hooks) {
         let wanted = peer_bits::PiecePassed | peer_bits::PieceFailed;
         let Some(torrent) = self.torrents.get(&id) else { return };
         let Some(judged) = &torrent.judged else { return };
         let piece = judged.piece;
         let addresses = contributors(judged);
-        let conns: Vec<_> = torrent
-            .peers
-            .iter()
-            .filter_map(|c| self.peers.get(c))
-            .filter(|p| p.hooks & wanted != 0 && addresses.contains(&p.address))
-            .map(|p| p.conn)
-            .collect();
+        let mut conns = Vec::new();
+        for conn in &torrent.peers {
+            let Some(peer) = self.peers.get_mut(conn).filter(|p| addresses.contains(&p.address)) else { continue };
+            peer.parole = !passed;
+            if peer.hooks & wanted != 0 {
+                conns.push(*conn);
+            }
+        }
         for conn in conns {
             let event = if passed { PeerEvent::PiecePassed(piece) } else { PeerEvent::PieceFailed(piece) };
             self.ask_peer(conn, &event, hooks);

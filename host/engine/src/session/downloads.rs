@@ -63,6 +63,7 @@ impl Session {
             only: peer.remote.choking.then_some(&peer.remote.allowed_fast),
             suggested: &peer.remote.suggested,
             speed: speed_of(peer, self.now),
+            parole: peer.parole,
             max_partial,
             ..PickContext::new(conn, have, random)
         };
