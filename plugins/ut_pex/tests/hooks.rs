@@ -145,7 +145,8 @@ fn a_peer_hears_of_all_others_at_once_and_of_changes_by_the_minute() {
 
 #[test]
 fn peers_are_told_of_with_what_is_known_of_them() {
-    let table: [(fn(&mut PeerInfo), u8); 6] = [
+    type Change = fn(&mut PeerInfo);
+    let table: [(Change, u8); 6] = [
         (|_| (), 0),
         (|info| info.encrypted = true, pex_flags::ENCRYPTION),
         (|info| info.seed = true, pex_flags::SEED),
