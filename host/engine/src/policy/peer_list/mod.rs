@@ -7,15 +7,15 @@
 //! It opens nothing and knows no connection; the order is that of the number of failures, of what was never tried, of
 //! who named it, and of BEP 40.
 
-mod priority;
 #[cfg(test)]
 mod tests;
 
 use crate::status::PeerSource;
 use crate::time::Time;
-pub use priority::canonical_priority;
+use reef_proto::address::can_be_dialed;
+use reef_proto::peer_priority::peer_priority;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Banned addresses that are remembered at most.
@@ -210,7 +210,7 @@ impl PeerList {
             self.sort(addr, now);
             return Added { kept: true, ..Added::default() };
         }
-        if !is_dialable(addr) || self.own.contains(&addr) || self.banned.contains(&addr.ip()) {
+        if !can_be_dialed(addr) || self.own.contains(&addr) || self.banned.contains(&addr.ip()) {
             return Added { first_time: true, filtered: true, kept: false };
         }
         let kept = self.make_room(source);
@@ -483,9 +483,9 @@ impl PeerList {
 
     fn rank(&self, addr: SocketAddr, known: &Known) -> Rank {
         let tie = match self.external {
-            Some(own) => u32::MAX - canonical_priority(own, addr),
+            Some(own) => u32::MAX - peer_priority(own, addr),
             // Any spread will do, as long as nobody can line addresses up with it: `candidate` starts anywhere.
-            None => priority::spread(addr),
+            None => spread(addr),
         };
         (known.fails, known.last_try.is_some(), source_rank(known.source), tie)
     }
@@ -528,11 +528,12 @@ fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Whether a peer can be there at all.
-fn is_dialable(addr: SocketAddr) -> bool {
-    let host = match addr.ip() {
-        IpAddr::V4(ip) => !(ip.is_unspecified() || ip.is_broadcast() || ip.is_multicast() || ip.octets()[0] == 0),
-        IpAddr::V6(ip) => !(ip == Ipv6Addr::UNSPECIFIED || ip.is_multicast()),
+/// A number that depends on the whole address (FNV-1a).
+fn spread(addr: SocketAddr) -> u32 {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
     };
-    host && addr.port() != 0
+    let bytes = ip.into_iter().chain(addr.port().to_be_bytes());
+    bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

@@ -142,8 +142,15 @@ fn priority_of_bep_40_decides_among_equals() {
     peers.iter().for_each(|peer| assert!(add(&mut list, *peer, TRACKER).kept));
     let order: Vec<_> = std::iter::from_fn(|| list.candidate(at(0), 99)).collect();
     let mut want = peers.to_vec();
-    want.sort_by_key(|peer| std::cmp::Reverse(canonical_priority(own, *peer)));
+    want.sort_by_key(|peer| std::cmp::Reverse(peer_priority(own, *peer)));
     assert_eq!(order, want);
+}
+
+#[test]
+fn examples_of_bep_40() {
+    let check = |a: &str, b: &str, want: u32| assert_eq!(peer_priority(addr(a), addr(b)), want, "{a} {b}");
+    check("123.213.32.10:0", "98.76.54.32:0", 0xec2d_7224);
+    check("123.213.32.10:0", "123.213.32.234:0", 0x9956_8189);
 }
 
 #[test]

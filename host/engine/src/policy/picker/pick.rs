@@ -12,6 +12,9 @@ use reef_proto::message::BlockRequest;
 const SCAN_BUDGET: u32 = 1024;
 /// Partial pieces looked at for one pick.
 const JOIN_BUDGET: usize = 128;
+/// Blocks that a peer may owe us before it is given blocks in the end game that others owe us too: what comes twice is
+/// wasted, so each peer gets just enough to keep it busy.
+const END_GAME_BLOCKS: u32 = 8;
 /// Pieces found in the bits from which the rarest is taken.
 const SAMPLE: usize = 32;
 
@@ -243,6 +246,8 @@ impl Picker {
         // Free blocks kept for a peer on parole must not hold up the end.
         let kept = self.open.clone();
         kept.into_iter().filter(|&piece| ctx.have.has(piece)).for_each(|piece| self.take(ctx, piece, basket));
+        let room = END_GAME_BLOCKS.saturating_sub(self.outstanding(ctx.peer));
+        basket.goal = basket.goal.min(basket.out.len() + room as usize);
         let start = (ctx.random % self.partials.len().max(1) as u64) as usize;
         for others in 1..=2 {
             for at in (start..self.partials.len()).chain(0..start) {

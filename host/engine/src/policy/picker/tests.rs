@@ -233,6 +233,16 @@ fn the_end_game_begins_when_nothing_is_left_to_ask() {
 }
 
 #[test]
+fn in_the_end_game_a_peer_owes_few_blocks() {
+    let mut picker = picker(2, 20);
+    pick(&mut picker, seed(PEER), 99);
+    assert_eq!(pick(&mut picker, seed(OTHER), 5).len(), 5);
+    assert_eq!(pick(&mut picker, seed(OTHER), 99).len(), 3);
+    assert_eq!(pick(&mut picker, seed(OTHER), 99), []);
+    assert_eq!(pick(&mut picker, seed(THIRD), 99).len(), 8);
+}
+
+#[test]
 fn a_piece_that_failed_is_asked_for_again_of_one_peer() {
     let mut picker = picker(1, 2);
     let blocks = pick(&mut picker, seed(PEER), 9);
