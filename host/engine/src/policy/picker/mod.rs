@@ -4,6 +4,8 @@
 //! of its priority and availability), or not wanted. Changes of availability move a piece by one bucket, so neither the
 //! number of pieces nor that of peers makes them dearer; picking looks at a bounded number of pieces.
 //!
+//! A seed that no peer is connected to keeps nothing but one bit a piece: thousands of idle torrents must cost little.
+//!
 //! It decides what to ask for and remembers of whom; it knows nothing of time, of the bytes, or of whether a piece's
 //! hash is right (BEP 3, "rarest first", "end game"; BEP 6 for allowed-fast and suggested pieces).
 
@@ -137,7 +139,7 @@ enum State {
     Unwanted,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Piece {
     place: u32,
     /// Peers that have it, besides those that have everything.
@@ -146,11 +148,17 @@ struct Piece {
     state: State,
 }
 
+/// A piece of a seed that no peer is connected to.
+const AT_REST: Piece = Piece { place: 0, availability: 0, priority: DEFAULT_PRIORITY, state: State::Have };
+
 /// Chooses blocks for the peers of one torrent.
 #[derive(Clone, Debug)]
 pub struct Picker {
     layout: Arc<Layout>,
+    /// Empty while every piece would be [`AT_REST`].
     pieces: Vec<Piece>,
+    /// The sum of the pieces' availability.
+    seen: u64,
     have: Bitfield,
     /// Wanted and not had.
     missing: Bitfield,
@@ -179,6 +187,7 @@ impl Picker {
         let fresh = Piece { place: 0, availability: 0, priority: DEFAULT_PRIORITY, state: State::Pickable };
         Self {
             pieces: vec![fresh; pieces as usize],
+            seen: 0,
             have: Bitfield::new(pieces),
             missing: Bitfield::full(pieces),
             pickable: Bitfield::full(pieces),
@@ -214,8 +223,12 @@ impl Picker {
 
     /// Sets how much a piece is wanted: 0 not at all, 7 most. What was asked for already stays asked for.
     pub fn set_priority(&mut self, piece: u32, priority: u8) {
-        let Some(&Piece { state, priority: before, .. }) = self.pieces.get(piece as usize) else { return };
         let priority = priority.min(TOP_PRIORITY);
+        if self.priority(piece) == priority {
+            return;
+        }
+        self.wake();
+        let Some(&Piece { state, priority: before, .. }) = self.pieces.get(piece as usize) else { return };
         if state == State::Pickable {
             self.delist(piece);
         }
@@ -235,7 +248,7 @@ impl Picker {
     /// How much a piece is wanted; 0 for one that does not exist.
     #[must_use]
     pub fn priority(&self, piece: u32) -> u8 {
-        self.pieces.get(piece as usize).map_or(0, |p| p.priority)
+        self.piece(piece).map_or(0, |p| p.priority)
     }
 
     /// The piece is here, verified.
@@ -250,13 +263,16 @@ impl Picker {
         self.pieces[piece as usize].state = State::Have;
         self.have.set(piece);
         self.missing.clear(piece);
+        self.rest();
     }
 
     /// The piece is gone: its file was deleted or found damaged.
     pub fn we_lost(&mut self, piece: u32) {
-        if !self.have.clear(piece) {
+        if !self.have.get(piece) {
             return;
         }
+        self.wake();
+        self.have.clear(piece);
         if self.priority(piece) > 0 {
             self.missing.set(piece);
         }
@@ -332,7 +348,7 @@ impl Picker {
     /// How many peers have the piece.
     #[must_use]
     pub fn availability(&self, piece: u32) -> u32 {
-        self.pieces.get(piece as usize).map_or(0, |p| p.availability.saturating_add(self.seeds))
+        self.piece(piece).map_or(0, |p| p.availability.saturating_add(self.seeds))
     }
 
     /// Peers that have everything.
@@ -513,6 +529,8 @@ impl Picker {
         assert_eq!(self.open.len(), self.partials.iter().filter(|p| p.open_at.is_some()).count());
         let books = self.asked.iter().flat_map(|(peer, list)| list.iter().map(|&(piece, n)| ((*peer, piece), n)));
         assert_eq!(books.collect::<BTreeMap<_, _>>(), booked);
+        assert_eq!(self.seen, self.pieces.iter().map(|piece| u64::from(piece.availability)).sum::<u64>());
+        assert!(!self.pieces.is_empty() || self.have.is_full());
         for (index, piece) in (0_u32..).zip(&self.pieces) {
             assert_eq!(self.have.get(index), piece.state == State::Have);
             assert_eq!(self.missing.get(index), piece.state != State::Have && piece.priority > 0);
@@ -522,6 +540,13 @@ impl Picker {
             assert!(self.stale || listed || piece.state != State::Pickable);
         }
         assert!(self.stale || self.buckets.len() == self.pickable.count() as usize);
+    }
+
+    fn piece(&self, piece: u32) -> Option<&Piece> {
+        match self.pieces.is_empty() && piece < self.have.len() {
+            true => Some(&AT_REST),
+            false => self.pieces.get(piece as usize),
+        }
     }
 
     fn partial(&self, piece: u32) -> Option<&Partial> {

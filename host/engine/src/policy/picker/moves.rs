@@ -2,27 +2,51 @@
 //!
 //! Whatever changes a state, a bucket, the list of open pieces or the books of who was asked goes through here.
 
-use super::{Partial, Picker, Piece, Speed, State};
+use super::{AT_REST, Partial, Picker, Piece, Speed, State};
 use crate::ids::ConnId;
 use reef_proto::bitfield::Bitfield;
 
 impl Picker {
+    /// Lets go of the pieces if they say nothing that the bits do not say.
+    pub(super) fn rest(&mut self) {
+        if self.have.is_full() && self.seen == 0 && self.pieces.iter().all(|p| p.priority == AT_REST.priority) {
+            self.pieces = Vec::new();
+            self.buckets.clear();
+            self.stale = true;
+        }
+    }
+
+    /// Makes the pieces anew before one of them changes.
+    pub(super) fn wake(&mut self) {
+        if self.pieces.is_empty() {
+            self.pieces = vec![AT_REST; self.have.len() as usize];
+        }
+    }
+
     pub(super) fn shift_availability(&mut self, piece: u32, by: i32) {
-        let Some(entry) = self.pieces.get(piece as usize).copied() else { return };
+        if piece >= self.have.len() || (by < 0 && self.pieces.is_empty()) {
+            return;
+        }
+        self.wake();
+        let entry = self.pieces[piece as usize];
         let availability = entry.availability.saturating_add_signed(by);
         let listed = entry.state == State::Pickable && !self.stale && availability != entry.availability;
         if listed {
             self.unbucket(piece);
         }
         self.pieces[piece as usize].availability = availability;
+        self.seen = self.seen - u64::from(entry.availability) + u64::from(availability);
         if listed {
             self.bucket(piece);
+        }
+        if self.seen == 0 {
+            self.rest();
         }
     }
 
     pub(super) fn shift_all(&mut self, bits: &Bitfield, by: i32) {
         // Filling the buckets anew touches every piece in order, moving one touches three places at random.
-        if bits.count() > self.pieces.len() as u32 / 8 {
+        if bits.count() > self.have.len() / 8 {
             self.stale = true;
         }
         for piece in bits.iter() {

@@ -336,6 +336,30 @@ fn losing_pieces_makes_them_wanted_again() {
     assert_eq!(pick(&mut picker, seed(PEER), 9), [(1, 0)]);
 }
 
+#[test]
+fn an_idle_seed_keeps_bits_alone() {
+    let mut picker = picker(3, 2);
+    (0..3).for_each(|piece| picker.we_have(piece));
+    assert!(picker.pieces.is_empty());
+    assert_eq!([0, 2, 3].map(|piece| picker.priority(piece)), [DEFAULT_PRIORITY, DEFAULT_PRIORITY, 0]);
+    picker.peer_lost(1);
+    picker.remove_bitfield(&bits(3, &[0, 1]));
+    assert!(picker.pieces.is_empty());
+    picker.add_bitfield(&bits(3, &[0, 1]));
+    picker.peer_lost(1);
+    picker.check_invariant();
+    assert_eq!([0, 1, 2].map(|piece| picker.availability(piece)), [1, 0, 0]);
+    picker.peer_lost(0);
+    assert!(picker.pieces.is_empty());
+    picker.we_lost(1);
+    picker.check_invariant();
+    assert_eq!(pick(&mut picker, seed(PEER), 9), [(1, 0), (1, 1)]);
+    picker.we_have(1);
+    picker.set_priority(2, 1);
+    picker.check_invariant();
+    assert_eq!((picker.priority(2), picker.is_finished()), (1, true));
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Have(usize, u32),
