@@ -3,17 +3,20 @@
 //! What is never done here: write outside a torrent's save folder, follow a symbolic link inside it, write a whole piece
 //! that hashed wrong, map a file into memory, or decide anything about a torrent.
 //!
-//! Code map: [`pool`] the threads; `queue` what is next; `storage` one torrent's files; `part_file` bytes of unwanted
+//! Code map: `pool` the threads; `queue` what is next; `storage` one torrent's files; `part_file` bytes of unwanted
 //! files; `folder` the only way into the save folder; `open_files` which files are open; `hash` SHA-1 and trees;
-//! `vectored` writing many buffers at once; `failure` errors.
+//! `hash_files` hashing what is to become a torrent; `scratch` the buffer for it; `vectored` writing many buffers at once;
+//! `failure` errors.
 
 mod failure;
 mod folder;
 mod hash;
+mod hash_files;
 mod open_files;
 mod part_file;
-pub mod pool;
+mod pool;
 mod queue;
+mod scratch;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ use std::io::IoSliceMut;
 
 use rustix::io::{Errno, ReadWriteFlags};
 
+pub use hash_files::hash_files;
 pub use pool::{DiskPool, OnBlock, OnDone, PoolConfig};
 pub use storage::FileRange;
 

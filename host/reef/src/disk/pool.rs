@@ -15,6 +15,7 @@ use reef_proto::message::BlockRequest;
 use super::hash::check_pieces;
 use super::open_files::OpenFiles;
 use super::queue::{Queue, scope};
+use super::scratch::Scratch;
 use super::storage::{FileRange, Storage};
 use super::vectored::total;
 
@@ -158,15 +159,11 @@ impl Drop for DiskPool {
 
 impl Shared {
     fn run(&self) {
-        let mut buffer = vec![0; CHECK_STEP + PAGE];
-        // Bytes 1 to 31 of a page are a bad place to read to: AMD processors copy there at a fifth of their speed, and
-        // large allocations begin at byte 16.
-        let begin = buffer.as_ptr().align_offset(PAGE).min(PAGE);
-        let scratch = &mut buffer[begin..][..CHECK_STEP];
+        let mut scratch = Scratch::default();
         while let Some(task) = self.next_task() {
             match task {
                 Task::Block(read) => self.do_block(&read),
-                Task::Jobs(jobs) => self.do_jobs(jobs, scratch),
+                Task::Jobs(jobs) => self.do_jobs(jobs, scratch.buffer()),
             }
         }
     }
@@ -367,12 +364,6 @@ fn not_open() -> DiskError {
     let message = "the torrent's storage is not open".to_owned();
     DiskError { kind: DiskErrorKind::Other, path: String::new(), message }
 }
-
-/// How much of a piece is read at once to be hashed, in bytes.
-const CHECK_STEP: usize = 1024 * 1024;
-
-/// The size of a page of memory, in bytes.
-const PAGE: usize = 4096;
 
 /// After so many blocks for peers one job is done, if there is any.
 const MAX_BLOCKS_IN_A_ROW: u32 = 8;
