@@ -3,14 +3,13 @@
 //! A folder gives its files in the order of their names, whatever the file system says. Links to files are shared as the
 //! files they lead to; links to folders are left out, as they may lead round in a circle.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 use std::time::SystemTime;
 
+use reef::disk::hash_files;
 use reef_proto::create::{Content, NewFile, NewTorrent, PieceHashes, Plan};
 use reef_proto::hash::Sha1Hash;
 use reef_proto::magnet::Magnet;
@@ -176,61 +175,7 @@ fn write(output: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Hashes every piece, on as many threads as there are cores.
 fn hash(plan: &Plan, paths: &[PathBuf], counter: &Counter) -> Result<Vec<Sha1Hash>, Failure> {
-    let threads = thread::available_parallelism().map_or(2, usize::from).min(8);
-    let work = Work { plan, paths, counter, next: AtomicU32::new(0), failed: AtomicBool::new(false) };
-    let hashed: Vec<Result<Vec<(u32, Sha1Hash)>, Failure>> = thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(|| work.run())).collect();
-        let lost = || Err(Failure::new("a thread that hashes was lost"));
-        handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| lost())).collect()
-    });
-    let mut hashes = hashed.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
-    hashes.sort_unstable_by_key(|(piece, _)| *piece);
-    Ok(hashes.into_iter().map(|(_, hash)| hash).collect())
-}
-
-struct Work<'a> {
-    plan: &'a Plan,
-    paths: &'a [PathBuf],
-    counter: &'a Counter,
-    next: AtomicU32,
-    failed: AtomicBool,
-}
-
-impl Work<'_> {
-    fn run(&self) -> Result<Vec<(u32, Sha1Hash)>, Failure> {
-        let mut hashes = Vec::new();
-        let mut buffer = Vec::new();
-        while !self.failed.load(Ordering::Relaxed) {
-            let piece = self.next.fetch_add(1, Ordering::Relaxed);
-            if piece >= self.plan.layout().num_pieces() {
-                break;
-            }
-            let hash = self.hash(piece, &mut buffer).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
-            hashes.push((piece, hash));
-            self.counter.advance();
-        }
-        Ok(hashes)
-    }
-
-    fn hash(&self, piece: u32, buffer: &mut Vec<u8>) -> Result<Sha1Hash, Failure> {
-        let layout = self.plan.layout();
-        let length = layout.piece_size(piece);
-        buffer.resize(length as usize, 0);
-        let mut rest = &mut buffer[..];
-        for slice in layout.slices(piece, 0, length) {
-            let path = &self.paths[slice.file]; // the plan's files are those that were found, in their order
-            // A slice is no longer than its piece.
-            let (part, after) = rest.split_at_mut(usize::try_from(slice.length).unwrap_or(usize::MAX));
-            rest = after;
-            File::open(path).and_then(|file| file.read_exact_at(part, slice.offset)).map_err(|error| {
-                match error.kind() {
-                    io::ErrorKind::UnexpectedEof => {
-                        Failure::new(format!("{}: it became shorter while it was read; try again", path.display()))
-                    }
-                    _ => Failure::io(path, &error),
-                }
-            })?;
-        }
-        Ok(Sha1Hash::of(buffer))
-    }
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(8);
+    let hashes = hash_files(plan.layout(), paths, threads, || counter.advance());
+    hashes.map_err(|error| Failure::new(error.to_string()))
 }
