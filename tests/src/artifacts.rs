@@ -1,0 +1,86 @@
+//! What cargo builds, found in cargo's own messages: a guessed path could be that of a stale file, and the test would
+//! pass with it.
+
+use std::env::consts::{DLL_SUFFIX, EXE_SUFFIX};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The folder of the workspace.
+pub fn workspace() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("the tests are a member of the workspace").to_path_buf()
+}
+
+/// What a run of `cargo build` made, or found made.
+pub struct Artifacts {
+    messages: Vec<Value>,
+}
+
+impl Artifacts {
+    /// Builds with these arguments.
+    ///
+    /// # Panics
+    /// If it does not build.
+    pub fn build(arguments: &[&str]) -> Self {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+        // As the caller was built: a measurement wants what it measures optimised as well.
+        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+        let output = Command::new(cargo)
+            .args(["build", "--quiet", "--message-format=json", "--profile", profile])
+            .args(arguments)
+            .current_dir(workspace())
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs");
+        assert!(output.status.success(), "cargo build {} fails", arguments.join(" "));
+        Self::read(&String::from_utf8(output.stdout).expect("cargo writes JSON"))
+    }
+
+    fn read(messages: &str) -> Self {
+        Self { messages: messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect() }
+    }
+
+    /// The library that is loaded at run time, of the package of this name.
+    pub fn library(&self, package: &str) -> Option<PathBuf> {
+        let target = package.replace('-', "_");
+        self.files_of(&target).find(|file| file.ends_with(DLL_SUFFIX)).map(PathBuf::from)
+    }
+
+    /// The program of this name.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        let file = format!("{name}{EXE_SUFFIX}");
+        self.files_of(name).map(PathBuf::from).find(|path| path.file_name().is_some_and(|name| *name == *file))
+    }
+
+    fn files_of<'a>(&'a self, target: &'a str) -> impl Iterator<Item = &'a str> {
+        self.messages
+            .iter()
+            .filter(move |message| message["reason"] == "compiler-artifact" && message["target"]["name"] == target)
+            .filter_map(|message| message["filenames"].as_array())
+            .flatten()
+            .filter_map(Value::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_asked_for_is_taken() {
+        let message = |name: &str, file: &str| {
+            format!(r#"{{"reason":"compiler-artifact","target":{{"name":"{name}"}},"filenames":["x.rlib","{file}"]}}"#)
+        };
+        let library = format!("/t/libevil_plugin{DLL_SUFFIX}");
+        let program = format!("/t/reef{EXE_SUFFIX}");
+        let text = [message("evil_plugin", &library), "not JSON".to_owned(), message("reef", &program)].join("\n");
+        let made = Artifacts::read(&text);
+        assert_eq!(made.library("evil-plugin"), Some(library.into()));
+        assert_eq!(made.library("other"), None);
+        assert_eq!(made.library("reef"), None);
+        assert_eq!(made.program("reef"), Some(program.into()));
+        assert_eq!(made.program("evil-plugin"), None);
+    }
+}
