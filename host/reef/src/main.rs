@@ -8,7 +8,7 @@ use clap::Parser as _;
 
 use cli::args::{Cli, Command};
 use cli::failure::{Exit, Outcome};
-use cli::{check, completions, create, log, out, settings, show, signals};
+use cli::{check, completions, create, demo, get, log, out, plugin, seed, settings, show, signals};
 
 fn main() -> ExitCode {
     let outcome = match Cli::try_parse() {
@@ -28,9 +28,13 @@ fn run(cli: Cli) -> Outcome {
         ::log::warn!("signals cannot be caught, so an interrupt stops at once: {error}");
     }
     match cli.command {
+        Command::Get(args) => get::run(&args, &cli.global),
+        Command::Seed(args) => seed::run(&args, &cli.global),
         Command::Create(args) => create::run(&args, &cli.global),
-        Command::Check(args) => check::run(&args, &cli.global),
         Command::Show(args) => show::run(&args),
+        Command::Check(args) => check::run(&args, &cli.global),
+        Command::Plugin(args) => plugin::run(&args, &cli.global),
+        Command::Demo(args) => demo::run(&args, &cli.global),
         Command::Settings(args) => settings::run(&args, &cli.global),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),

@@ -4,10 +4,13 @@
 //! of files) and touches neither files nor the network.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use reef_proto::magnet::FileSelection;
 
-use super::forms::{parse_piece_length, parse_tracker, parse_web_url};
+use super::forms::{Listen, parse_listen, parse_peer, parse_piece_length, parse_ratio, parse_tracker, parse_web_url};
+use super::text::{parse_duration, parse_size};
 
 /// A BitTorrent client that hosts plugins.
 #[derive(Parser, Debug)]
@@ -36,19 +39,29 @@ pub(crate) struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  reef show ubuntu.torrent                    what a torrent file says
+  reef demo                                   see it work, without a network
+  reef get ubuntu.torrent -o ~/Downloads      download what a torrent file names
+  reef get 'magnet:?xt=urn:btih:…'            the same from a magnet link
+  reef seed ubuntu.torrent ~/Downloads        serve what you have
   reef create photos/ -o photos.torrent       make a torrent file
 
-Each command has more: reef create --help";
+Each command has more: reef get --help";
 
 const LONG_NOTES: &str = "\
 Examples:
-  reef show ubuntu.torrent                    what a torrent file says
+  reef demo                                   see it work, without a network
+  reef get ubuntu.torrent -o ~/Downloads      download what a torrent file names
+  reef get 'magnet:?xt=urn:btih:…'            the same from a magnet link
+  reef seed ubuntu.torrent ~/Downloads        serve what you have
   reef create photos/ -o photos.torrent       make a torrent file
 
-Each command has more: reef create --help
+Each command has more: reef get --help
 
 Settings are read from reef.toml in $XDG_CONFIG_HOME/reef, or else in ~/.config/reef; `reef settings` lists them all.
+
+Plugins are looked for in the folders given by --plugin-dir, in $REEF_PLUGIN_DIR, in the folders of the setting \
+plugin_dir, in `plugins` beside the program, and in `../lib/reef/plugins` from there. Of the program's own folder the \
+three standard plugins alone are taken. A plugin is native code with all your rights: install only those you trust.
 
 Exit status: 0 all is well; 1 it failed, or something is missing; 2 the command line is wrong; 130 interrupted.";
 
@@ -69,6 +82,12 @@ pub(crate) struct Global {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    /// Download torrents
+    #[command(after_help = GET_EXAMPLES)]
+    Get(GetArgs),
+    /// Serve a torrent whose files are there
+    #[command(after_help = SEED_EXAMPLES)]
+    Seed(SeedArgs),
     /// Make a torrent file
     #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateArgs),
@@ -78,6 +97,12 @@ pub(crate) enum Command {
     /// Hash the files that are there and say which are damaged
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
+    /// List plugins, or look into one
+    #[command(after_help = PLUGIN_EXAMPLES)]
+    Plugin(PluginArgs),
+    /// Seed a random file and fetch it by magnet link, both on this machine
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
     /// List every setting with its value and meaning
     #[command(after_help = SETTINGS_EXAMPLES)]
     Settings(SettingsArgs),
@@ -88,6 +113,24 @@ pub(crate) enum Command {
     #[command(after_help = MAN_EXAMPLES)]
     Man(ManArgs),
 }
+
+const GET_EXAMPLES: &str = "\
+Examples:
+  reef get debian.torrent
+  reef get 'magnet:?xt=urn:btih:…' -o ~/Downloads
+  reef get debian.torrent --select 0,2-5 --sequential
+  reef get 0123456789abcdef0123456789abcdef01234567 --peer 192.0.2.7:6881
+  reef get a.torrent b.torrent --download-limit 2M --keep-seeding
+
+Run the same command again to go on where it stopped. Ctrl-C stops in order; a second Ctrl-C at once.
+The exit status is 0 only when everything that was wanted is verified and written.";
+
+const SEED_EXAMPLES: &str = "\
+Examples:
+  reef seed photos.torrent ~/Pictures
+  reef seed photos.torrent --listen 192.0.2.7:6881 --upload-limit 500k
+
+DIR is the folder that holds the torrent's file or folder. The files are verified first.";
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -105,6 +148,16 @@ Examples:
 
 DIR is the folder that holds the torrent's file or folder. The exit status is 0 only when all is there.";
 
+const PLUGIN_EXAMPLES: &str = "\
+Examples:
+  reef plugin list
+  reef plugin info ut_metadata
+  reef plugin check target/release/libmy_plugin.so";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  reef demo";
+
 const SETTINGS_EXAMPLES: &str = "\
 Examples:
   reef settings
@@ -120,6 +173,98 @@ const MAN_EXAMPLES: &str = "\
 Examples:
   reef man | man -l -
   reef man --dir ~/.local/share/man/man1";
+
+/// What shapes a session: settings and plugins.
+#[derive(Args, Debug, Default)]
+pub(crate) struct SessionArgs {
+    /// Change a setting for this run (`reef settings` lists them)
+    #[arg(long = "set", value_name = "NAME=VALUE", help_heading = "Session")]
+    pub(crate) set: Vec<String>,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Session")]
+    pub(crate) plugin_dir: Vec<PathBuf>,
+    /// Load no plugins at all
+    #[arg(long, help_heading = "Session", conflicts_with = "plugin_dir")]
+    pub(crate) no_plugins: bool,
+}
+
+/// How torrents are shared: where to listen, and at what speed.
+#[derive(Args, Debug, Default)]
+pub(crate) struct NetworkArgs {
+    /// Listen on this address, port, or both; may be given several times. Port 0 lets the system choose
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen, help_heading = "Network")]
+    pub(crate) listen: Vec<Listen>,
+    /// Connect to this peer (HOST:PORT); may be given several times
+    #[arg(long, value_name = "ADDR", value_parser = parse_peer, help_heading = "Network")]
+    pub(crate) peer: Vec<String>,
+    /// Announce to this tracker too (http, https or udp); may be given several times
+    #[arg(long, value_name = "URL", value_parser = parse_tracker, help_heading = "Network")]
+    pub(crate) tracker: Vec<String>,
+    /// Receive no more than this a second: 500k, 2M, 1.5MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Network")]
+    pub(crate) download_limit: Option<u64>,
+    /// Send no more than this a second: 500k, 2M, 1.5MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Network")]
+    pub(crate) upload_limit: Option<u64>,
+}
+
+/// `reef get`.
+#[derive(Args, Debug)]
+pub(crate) struct GetArgs {
+    /// A .torrent file, a magnet link, an info-hash (40 hex or 32 base32 digits), or the http(s) URL of a .torrent file
+    #[arg(required = true, value_name = "SOURCE", value_hint = ValueHint::AnyPath)]
+    pub(crate) sources: Vec<String>,
+    /// Save into this folder
+    #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+    /// Download these files only, by their number in `reef show` (from 0): 0,2-5
+    #[arg(long, value_name = "FILES")]
+    pub(crate) select: Option<FileSelection>,
+    /// Fetch pieces in order, so that a film can be watched while it arrives
+    #[arg(long)]
+    pub(crate) sequential: bool,
+    /// Go on seeding until this many times the download was sent
+    #[arg(long, value_name = "RATIO", value_parser = parse_ratio, help_heading = "Seeding")]
+    pub(crate) seed_ratio: Option<f64>,
+    /// Go on seeding for this long: 90s, 30m, 2h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Seeding")]
+    pub(crate) seed_time: Option<Duration>,
+    /// Go on seeding until interrupted
+    #[arg(long, help_heading = "Seeding")]
+    pub(crate) keep_seeding: bool,
+    /// Give up when nothing arrived for this long: 90s, 30m, 2h. Without it reef waits as long as a peer may come
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print one JSON object a line: events, and a status each second
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Network options.
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Session options.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
+/// `reef seed`.
+#[derive(Args, Debug)]
+pub(crate) struct SeedArgs {
+    /// The .torrent file
+    #[arg(value_name = "TORRENT", value_hint = ValueHint::FilePath)]
+    pub(crate) torrent: String,
+    /// The folder that holds the torrent's file or folder
+    #[arg(value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// Print one JSON object a line: events, and a status each second
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Network options.
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Session options.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
 
 /// `reef create`.
 #[derive(Args, Debug)]
@@ -175,13 +320,60 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
+/// `reef plugin`.
+#[derive(Args, Debug)]
+pub(crate) struct PluginArgs {
+    /// What to do with plugins.
+    #[command(subcommand)]
+    pub(crate) command: PluginCommand,
+    /// Look for plugins in this folder first; may be given several times
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
+    pub(crate) plugin_dir: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What `reef plugin` does.
+#[derive(Subcommand, Debug)]
+pub(crate) enum PluginCommand {
+    /// List the plugins that are found, and where
+    #[command(after_help = "Examples:\n  reef plugin list\n  reef plugin list --plugin-dir ~/plugins --json")]
+    List,
+    /// Show what a plugin says of itself
+    #[command(after_help = "Examples:\n  reef plugin info ut_metadata")]
+    Info {
+        /// The plugin's name, as in `reef plugin list`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Load a plugin file and say whether this program can use it
+    #[command(after_help = "Examples:\n  reef plugin check target/release/libmy_plugin.so")]
+    Check {
+        /// The library
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+/// `reef demo`.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// How large the random file is
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "4MiB")]
+    pub(crate) size: u64,
+    /// Session options.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
 /// `reef settings`.
 #[derive(Args, Debug)]
 pub(crate) struct SettingsArgs {
     /// Change a setting, to see what comes of it
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Print a JSON object a setting, one a line
+    /// Print a JSON list
     #[arg(long)]
     pub(crate) json: bool,
 }

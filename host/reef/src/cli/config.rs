@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use reef_engine::settings::{Settings, Value};
 
+use super::args::{NetworkArgs, SessionArgs};
 use super::failure::Failure;
 use super::forms::{Listen, parse_listen};
 use super::text::parse_size;
@@ -43,6 +44,27 @@ impl Config {
             Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(Failure::io(&path, &error).into_usage()),
         }
+    }
+
+    /// What a session is to have: the file, `--set`, and the options that stand for settings.
+    pub(crate) fn for_session(
+        file: Option<&Path>,
+        session: &SessionArgs,
+        network: &NetworkArgs,
+    ) -> Result<Self, Failure> {
+        let mut config = Self::load(file)?;
+        config.apply(&session.set)?;
+        let limit = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        if let Some(bytes) = network.download_limit {
+            config.settings.download_rate_limit = limit(bytes);
+        }
+        if let Some(bytes) = network.upload_limit {
+            config.settings.upload_rate_limit = limit(bytes);
+        }
+        if !network.listen.is_empty() {
+            config.listen.clone_from(&network.listen);
+        }
+        Ok(config)
     }
 
     /// Changes settings as `--set NAME=VALUE` says.

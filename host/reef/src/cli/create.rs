@@ -27,13 +27,8 @@ pub(crate) fn run(args: &CreateArgs, global: &Global) -> Outcome {
     let found = Found::at(&args.path, args.output.as_deref())?;
     let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.torrent", found.name)));
     refuse_to_overwrite(&output)?;
-    let failed = |why: String| Failure::new(format!("{}: {why}", args.path.display()));
-    let plan = new_torrent(args, &found).plan().map_err(|error| failed(error.to_string()))?;
     let is_shown = !(global.quiet || args.json);
-    let counter = if is_shown { Counter::new("hashing", plan.layout().num_pieces()) } else { Counter::hidden() };
-    let hashes = hash(&plan, &found.paths, &counter)?;
-    counter.finish();
-    let metainfo = plan.build(PieceHashes::V1(hashes)).map_err(|error| failed(error.to_string()))?;
+    let metainfo = build(&args.path, found, wishes(args), is_shown)?;
     write(&output, &metainfo.to_bytes())?;
     if args.json {
         json::print(&torrent_json(&metainfo));
@@ -41,6 +36,21 @@ pub(crate) fn run(args: &CreateArgs, global: &Global) -> Outcome {
         describe(&output, &metainfo);
     }
     Ok(Exit::Success)
+}
+
+/// A torrent of one file or folder, with nothing else in it.
+pub(crate) fn plain_torrent(path: &Path) -> Result<Metainfo, Failure> {
+    build(path, Found::at(path, None)?, NewTorrent::default(), false)
+}
+
+fn build(path: &Path, found: Found, wishes: NewTorrent, is_shown: bool) -> Result<Metainfo, Failure> {
+    let failed = |why: String| Failure::new(format!("{}: {why}", path.display()));
+    let torrent = NewTorrent { name: found.name, content: found.content, ..wishes };
+    let plan = torrent.plan().map_err(|error| failed(error.to_string()))?;
+    let counter = if is_shown { Counter::new("hashing", plan.layout().num_pieces()) } else { Counter::hidden() };
+    let hashes = hash(&plan, &found.paths, &counter)?;
+    counter.finish();
+    plan.build(PieceHashes::V1(hashes)).map_err(|error| failed(error.to_string()))
 }
 
 fn describe(output: &Path, metainfo: &Metainfo) {
@@ -53,19 +63,18 @@ fn describe(output: &Path, metainfo: &Metainfo) {
     out::line(&Magnet::of(metainfo).to_string());
 }
 
-fn new_torrent(args: &CreateArgs, found: &Found) -> NewTorrent {
+/// What was asked for, without the content.
+fn wishes(args: &CreateArgs) -> NewTorrent {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok();
     NewTorrent {
-        name: found.name.clone(),
-        content: found.content.clone(),
         piece_length: args.piece_length,
         trackers: args.tracker.iter().map(|url| vec![url.clone()]).collect(),
         web_seeds: args.web_seed.clone(),
         private: args.private,
-        source: None,
         comment: args.comment.clone(),
         created_by: Some(concat!("reef/", env!("CARGO_PKG_VERSION")).to_owned()),
         creation_date: now.and_then(|time| i64::try_from(time.as_secs()).ok()),
+        ..NewTorrent::default()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The forms of what is typed after options: addresses, URLs, numbers. What is wrong is answered with an example.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::text::parse_size;
 
@@ -26,6 +26,16 @@ impl fmt::Display for Listen {
     }
 }
 
+impl Listen {
+    /// The addresses meant.
+    pub(crate) fn addresses(self) -> Vec<SocketAddr> {
+        match self {
+            Self::Address(address) => vec![address],
+            Self::Port(port) => vec![(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()],
+        }
+    }
+}
+
 /// Reads an address to listen on: `ADDRESS:PORT`, `ADDRESS`, `PORT` or `:PORT`.
 pub(crate) fn parse_listen(text: &str) -> Result<Listen, String> {
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -41,6 +51,16 @@ pub(crate) fn parse_listen(text: &str) -> Result<Listen, String> {
         Some(("localhost", port)) if port.parse::<u16>().is_ok() => parse_listen(&format!("127.0.0.1:{port}")),
         _ => Err("an address to listen on looks like 0.0.0.0:6881, [::]:6881 or 6881".to_owned()),
     }
+}
+
+/// Checks that a peer looks like `HOST:PORT`.
+pub(crate) fn parse_peer(text: &str) -> Result<String, String> {
+    let valid = text.parse::<SocketAddr>().map(|address| address.port() != 0).unwrap_or_else(|_| {
+        text.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains(':') && port.parse::<u16>().is_ok_and(|port| port != 0)
+        })
+    });
+    if valid { Ok(text.to_owned()) } else { Err("a peer looks like 192.0.2.7:6881 or [2001:db8::7]:6881".to_owned()) }
 }
 
 /// Checks that a tracker has a URL that can be announced to.
@@ -64,6 +84,14 @@ fn parse_url(text: &str, schemes: &[&str]) -> Result<String, ()> {
     }
 }
 
+/// Reads a share ratio.
+pub(crate) fn parse_ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if ratio.is_finite() && ratio >= 0.0 => Ok(ratio),
+        _ => Err("a ratio is a number such as 1.5".to_owned()),
+    }
+}
+
 /// Reads a piece length: a power of two from 16 KiB to 256 MiB.
 pub(crate) fn parse_piece_length(text: &str) -> Result<u32, String> {
     match parse_size(text).ok().and_then(|size| u32::try_from(size).ok()) {
@@ -75,6 +103,36 @@ pub(crate) fn parse_piece_length(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_to_listen_on_take_several_forms() {
+        let check = |text: &str, expected: &[&str]| {
+            let addresses = parse_listen(text).map(Listen::addresses);
+            assert_eq!(addresses, Ok(expected.iter().map(|a| a.parse().unwrap()).collect()), "{text}");
+        };
+        check("127.0.0.1:0", &["127.0.0.1:0"]);
+        check("127.0.0.1", &["127.0.0.1:6881"]);
+        check("[::1]", &["[::1]:6881"]);
+        check("localhost:9", &["127.0.0.1:9"]);
+        check(":9", &["0.0.0.0:9", "[::]:9"]);
+        check("9", &["0.0.0.0:9", "[::]:9"]);
+        for wrong in ["", "65536", "somewhere:1", "1.2.3.4:x"] {
+            assert!(parse_listen(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn peers_and_urls_are_checked_for_their_form() {
+        for right in ["1.2.3.4:5", "[::1]:5", "host.example:6881"] {
+            assert!(parse_peer(right).is_ok(), "{right}");
+        }
+        for wrong in ["", "1.2.3.4", "1.2.3.4:0", ":5", "::1:5", "host:99999"] {
+            assert!(parse_peer(wrong).is_err(), "{wrong}");
+        }
+        assert!(parse_tracker("udp://tracker.example:1337").is_ok());
+        assert!(parse_tracker("tracker.example").is_err() && parse_tracker("ftp://tracker.example").is_err());
+        assert!(parse_web_url("udp://tracker.example:1337").is_err());
+    }
 
     #[test]
     fn piece_lengths_are_powers_of_two() {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::out;
 use super::text::is_unsafe;
@@ -13,6 +13,15 @@ use super::text::is_unsafe;
 /// Prints a value on a line of its own.
 pub(crate) fn print(value: &Value) {
     out::line(&encode(value));
+}
+
+/// Prints `{"event": name, …fields}`.
+pub(crate) fn event(name: &str, fields: Value) {
+    let mut object = json!({ "event": name });
+    if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
+        object.extend(fields);
+    }
+    print(&object);
 }
 
 /// The value as JSON on one line, in characters that are safe to show.
@@ -38,7 +47,6 @@ fn encode(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn text_arrives_as_it_was_and_shows_nothing_on_the_way() {

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 
 use env_logger::{Builder, Env, Target};
-use log::{Log, Metadata, Record};
+use log::{Level, Log, Metadata, Record};
 
 use super::args::Global;
 use super::progress;
@@ -24,8 +24,13 @@ pub(crate) fn start(global: &Global) {
     let logger = Builder::from_env(Env::default().default_filter_or(level))
         .target(Target::Stderr)
         .format(|out, record| {
-            let level = record.level().as_str().to_lowercase();
-            writeln!(out, "{level}: {}: {}", clean(record.target()), clean(&record.args().to_string()))
+            let message = record.args().to_string();
+            let message = clean(&message);
+            match record.level() {
+                Level::Error => writeln!(out, "reef: {message}"),
+                Level::Warn => writeln!(out, "reef: warning: {message}"),
+                level => writeln!(out, "{}: {}: {message}", level.as_str().to_lowercase(), clean(record.target())),
+            }
         })
         .build();
     log::set_max_level(logger.filter());

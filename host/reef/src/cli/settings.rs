@@ -14,15 +14,14 @@ pub(crate) fn run(args: &SettingsArgs, global: &Global) -> Outcome {
     let mut config = Config::load(global.config.as_deref())?;
     config.apply(&args.set)?;
     let settings = &config.settings;
-    for row in Settings::table() {
+    let rows = Settings::table().into_iter().map(|row| {
         let value = settings.get(row.name).unwrap_or_else(|| row.default.clone());
-        if args.json {
-            json::print(&describe(&row, &value));
-        } else {
-            show(&row, &value);
-        }
-    }
-    if !args.json {
+        (row, value)
+    });
+    if args.json {
+        json::print(&rows.map(|(row, value)| describe(&row, &value)).collect());
+    } else {
+        rows.for_each(|(row, value)| show(&row, &value));
         for (name, doc) in OWN_NAMES {
             out::line(&format!("{}\n    {doc}", clean(&own(&config, name))));
         }

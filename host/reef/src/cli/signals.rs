@@ -41,6 +41,11 @@ pub(crate) fn install() -> io::Result<()> {
     Ok(())
 }
 
+/// Has the first signal do `action`, which must be quick and must lead to an end of the program.
+pub(crate) fn on_first(action: impl FnOnce() + Send + 'static) {
+    *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
+}
+
 fn end_later() {
     let timer = || {
         thread::sleep(PATIENCE);

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reef_proto::bencode::Limits;
+use reef_proto::hash::InfoHashes;
 use reef_proto::magnet::Magnet;
 use reef_proto::metainfo::Metainfo;
 
@@ -31,6 +32,24 @@ impl Source {
             Kind::Magnet | Kind::InfoHash => magnet(text).map(|magnet| Self::Magnet(Box::new(magnet))),
             Kind::Url => fetch(text).map(|metainfo| Self::Torrent(Box::new(metainfo))),
             Kind::File => read_torrent(text).map(|metainfo| Self::Torrent(Box::new(metainfo))),
+        }
+    }
+
+    /// The torrent's info-hashes.
+    pub(crate) fn info_hashes(&self) -> InfoHashes {
+        match self {
+            Self::Torrent(metainfo) => metainfo.info_hashes,
+            Self::Magnet(magnet) => magnet.info_hashes,
+        }
+    }
+
+    /// The torrent's name, or else its info-hash.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Torrent(metainfo) => metainfo.info.name.clone(),
+            Self::Magnet(magnet) => {
+                magnet.name.clone().filter(|name| !name.is_empty()).unwrap_or_else(|| magnet.info_hashes.to_string())
+            }
         }
     }
 }

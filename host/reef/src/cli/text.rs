@@ -4,6 +4,8 @@
 //! window or hide what else is on the line. Everything shown goes through [`clean`].
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The text on one line, without anything that a terminal would act on: control characters and those that change the
 /// direction of writing appear as `\u{1b}`.
@@ -56,6 +58,36 @@ pub(crate) fn size(bytes: u64) -> String {
         unit = larger;
     }
     if value < 99.95 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
+}
+
+/// Bytes a second: `1.5 MiB/s`.
+pub(crate) fn rate(bytes_per_second: u64) -> String {
+    format!("{}/s", size(bytes_per_second))
+}
+
+/// A time in its two largest units: `3h 20m`, `12s`.
+pub(crate) fn duration(time: Duration) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let mut rest = time.as_secs();
+    let mut text = String::new();
+    let mut parts = 0;
+    for (seconds, unit) in UNITS {
+        let count = rest / seconds;
+        rest %= seconds;
+        if (count > 0 || seconds == 1 && parts == 0) && parts < 2 {
+            let _ = write!(text, "{}{count}{unit}", if parts > 0 { " " } else { "" });
+            parts += 1;
+        } else if parts > 0 {
+            break;
+        }
+    }
+    text
+}
+
+/// How long the rest takes at this speed; none while nothing moves or when it would take over a hundred days.
+pub(crate) fn time_left(bytes: u64, bytes_per_second: u64) -> Option<Duration> {
+    let seconds = bytes.checked_div(bytes_per_second)?;
+    (seconds < 8_640_000).then(|| Duration::from_secs(seconds))
 }
 
 /// A count with its noun: `1 piece`, `2 pieces`.
@@ -131,6 +163,24 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     Ok(value as u64)
 }
 
+/// Reads a time: `90s`, `30m`, `2h`, `1d`; a plain number is seconds.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a time looks like 90s, 30m or 2h".to_owned();
+    let (number, unit) = split_unit(text);
+    let seconds = match unit {
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let value = number.parse::<f64>().map_err(|_| wrong())? * seconds;
+    if !(0.0..1e10).contains(&value) {
+        return Err(wrong());
+    }
+    Ok(Duration::from_secs_f64(value))
+}
+
 fn split_unit(text: &str) -> (&str, &str) {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
@@ -164,6 +214,20 @@ mod tests {
     }
 
     #[test]
+    fn times_show_their_two_largest_units() {
+        let check = |seconds: u64, expected: &str| assert_eq!(duration(Duration::from_secs(seconds)), expected);
+        check(0, "0s");
+        check(59, "59s");
+        check(60, "1m");
+        check(3661, "1h 1m");
+        check(3605, "1h");
+        check(90_000, "1d 1h");
+        assert_eq!(time_left(10, 0), None);
+        assert_eq!(time_left(u64::MAX, 1), None);
+        assert_eq!(time_left(100, 10), Some(Duration::from_secs(10)));
+    }
+
+    #[test]
     fn sizes_are_read_as_people_write_them() {
         let check = |text: &str, expected: u64| assert_eq!(parse_size(text), Ok(expected), "{text}");
         check("0", 0);
@@ -175,6 +239,20 @@ mod tests {
         check("10kB/s", 10_000);
         for wrong in ["", "k", "-1", "-1k", "1x", "nan", "inf", "1e30M", "1.5.5k"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let check = |text: &str, seconds: f64| {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        };
+        check("90", 90.0);
+        check("90s", 90.0);
+        check("1.5m", 90.0);
+        check("2h", 7200.0);
+        for wrong in ["", "m", "-1", "1y", "inf"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }
 

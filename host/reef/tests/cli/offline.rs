@@ -1,68 +1,16 @@
-//! The built program, run with right and wrong input: what it prints, and how it exits.
-
-use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+//! Commands that need no network.
 
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// Runs `reef` in an empty world: no settings, no plugins but those given.
-fn reef<A: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = A>) -> Output {
-    command(dir).args(args).output().expect("the program starts")
-}
-
-fn command(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reef"));
-    command.current_dir(dir).stdin(Stdio::null());
-    command.env("HOME", dir).env_remove("RUST_LOG").env_remove("REEF_PLUGIN_DIR");
-    for (name, folder) in [("CONFIG", "config"), ("STATE", "state"), ("DATA", "data"), ("CACHE", "cache")] {
-        command.env(format!("XDG_{name}_HOME"), dir.join(folder));
-    }
-    command
-}
-
-/// Runs `reef` and checks how it exits and what is among its words.
-#[track_caller]
-fn check(dir: &Path, args: &[&str], status: i32, words: &str) -> String {
-    let output = reef(dir, args);
-    let text = [&output.stdout[..], &output.stderr].concat();
-    let text = String::from_utf8(text).expect("text");
-    assert_eq!(output.status.code(), Some(status), "reef {args:?} said: {text}");
-    assert!(text.contains(words), "reef {args:?} does not say {words:?} but: {text}");
-    assert!(!text.contains("panicked"), "{text}");
-    if status == 1 {
-        assert!(String::from_utf8_lossy(&output.stderr).trim().lines().count() <= 1, "one line is enough: {text}");
-    }
-    text
-}
-
-fn json(dir: &Path, args: &[&str]) -> Value {
-    let output = reef(dir, args);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
-}
-
-/// A folder with a torrent of two files and a short last piece, made by the program itself.
-fn world() -> TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
-    let write = |name: &str, bytes: &[u8]| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-        std::fs::write(path, bytes).expect("written");
-    };
-    write("data/photos/a.jpg", &[1; 40_000]);
-    write("data/photos/sub/b.jpg", &[2; 100]);
-    check(dir.path(), &["create", "data/photos", "-o", "photos.torrent", "--piece-length", "16KiB"], 0, "");
-    dir
-}
+use crate::{check, command, json, reef, world};
 
 #[test]
 fn help_and_version_are_no_failures() {
     let dir = tempfile::tempdir().expect("a folder");
     check(dir.path(), &["--version"], 0, concat!("reef ", env!("CARGO_PKG_VERSION")));
-    check(dir.path(), &["--help"], 0, "reef create");
-    check(dir.path(), &["help", "create"], 0, "--piece-length");
-    for name in ["create", "show", "check", "settings", "completions", "man"] {
+    check(dir.path(), &["--help"], 0, "reef demo");
+    check(dir.path(), &["help", "get"], 0, "--seed-ratio");
+    for name in ["get", "seed", "create", "show", "check", "plugin", "demo", "settings", "completions", "man"] {
         check(dir.path(), &[name, "--help"], 0, &format!("reef {name}"));
     }
 }
@@ -72,9 +20,17 @@ fn a_wrong_command_line_exits_with_2_and_says_what_is_expected() {
     let dir = tempfile::tempdir().expect("a folder");
     for (args, words) in [
         (&[][..], "Usage"),
-        (&["shwo"], "show"),
+        (&["chekc"], "check"),
+        (&["get"], "SOURCE"),
+        (&["get", "x", "--peer", "nonsense"], "192.0.2.7:6881"),
+        (&["get", "x", "--select", "5-1"], "0,2,4-6"),
+        (&["get", "x", "--download-limit", "fast"], "500k, 2M"),
+        (&["get", "x", "--listen", "here"], "0.0.0.0:6881"),
+        (&["get", "x", "--tracker", "ftp://a.example"], "udp"),
         (&["create", "x", "-o", "y", "--piece-length", "1000"], "power of two"),
+        (&["seed"], "TORRENT"),
         (&["completions", "tcl"], "bash"),
+        (&["get", "x", "--set", "conections_limit=3"], "connections_limit"),
         (&["settings", "--config", "missing.toml"], "missing.toml: no such file"),
     ] {
         check(dir.path(), args, 2, words);
@@ -85,12 +41,12 @@ fn a_wrong_command_line_exits_with_2_and_says_what_is_expected() {
 fn completions_and_manual_pages_are_made() {
     let dir = tempfile::tempdir().expect("a folder");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        check(dir.path(), &["completions", shell], 0, "piece-length");
+        check(dir.path(), &["completions", shell], 0, "seed-ratio");
     }
     check(dir.path(), &["man"], 0, ".TH reef 1");
     check(dir.path(), &["man", "--dir", "pages"], 0, "");
-    let page = std::fs::read_to_string(dir.path().join("pages/reef-create.1")).expect("a page");
-    assert!(page.contains("piece\\-length"), "{page}");
+    let page = std::fs::read_to_string(dir.path().join("pages/reef-get.1")).expect("a page");
+    assert!(page.contains("seed\\-ratio"), "{page}");
 }
 
 #[test]
@@ -98,9 +54,10 @@ fn settings_are_listed_and_mistakes_in_the_file_are_named() {
     let dir = tempfile::tempdir().expect("a folder");
     check(dir.path(), &["settings"], 0, "connections_limit = 200");
     let output = reef(dir.path(), ["settings", "--json"]);
-    for line in String::from_utf8(output.stdout).expect("text").lines() {
-        let row: Value = serde_json::from_str(line).expect("an object a line");
-        assert!(row["name"].is_string() && row["doc"].is_string() && !row["default"].is_null(), "{row}");
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list");
+    assert!(rows.len() > 20);
+    for row in rows {
+        assert!(row["name"].is_string() && row["doc"].is_string() && row["default"] == row["value"], "{row}");
     }
     let folder = dir.path().join("config/reef");
     std::fs::create_dir_all(&folder).expect("made");
@@ -156,8 +113,7 @@ fn what_is_no_torrent_is_named_with_the_reason() {
     std::fs::write(dir.path().join("text.torrent"), "hello").expect("written");
     std::fs::write(dir.path().join("cut.torrent"), "d4:infod6:lengthi5e").expect("written");
     std::fs::write(dir.path().join("empty.torrent"), "").expect("written");
-    {
-        let command = "show";
+    for command in ["show", "get", "seed"] {
         check(dir.path(), &[command, "missing.torrent"], 1, "missing.torrent: no such file");
         check(dir.path(), &[command, "text.torrent"], 1, "text.torrent: not a torrent");
         check(dir.path(), &[command, "cut.torrent"], 1, "cut.torrent: ");

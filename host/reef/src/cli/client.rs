@@ -1,0 +1,257 @@
+//! A running session as the commands see it: torrents go in, events come out, one at a time.
+//!
+//! It waits for three things at once: what the session reports, the next second, and an interrupt.
+
+use std::cell::Cell;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reef::rt::block_on;
+use reef::session::{AlertStream, Config as SessionConfig, NextAlert, Session};
+use reef::store::{StoredTorrent, default_path};
+use reef_engine::alert::Category;
+use reef_engine::resume::{Have, Resume};
+use reef_engine::settings::Settings;
+use reef_engine::status::{FileStatus, TorrentStatus};
+use reef_engine::{AddTorrent, Alert, Command, Reply, TorrentId};
+use reef_plugin_host::PluginHost;
+use reef_proto::hash::{InfoHashes, Sha1Hash};
+use reef_proto::metainfo::Metainfo;
+
+use super::config::Config;
+use super::failure::Failure;
+use super::forms::DEFAULT_PORT;
+use super::plugin::Plugins;
+use super::signals;
+use super::wanted;
+
+/// How long an orderly stop may take.
+const STOP_TIME: Duration = Duration::from_millis(3500);
+
+/// How many events wait to be shown.
+const WAITING_EVENTS: usize = 1024;
+
+/// How many ports are tried when none was asked for.
+const PORTS_TRIED: u16 = 9;
+
+/// What a session starts from.
+pub(crate) struct Setup {
+    /// Settings of the session.
+    pub(crate) settings: Settings,
+    /// Where to listen.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Its plugins.
+    pub(crate) plugins: PluginHost,
+    /// The file that keeps its state, if it is to keep any.
+    pub(crate) state: Option<PathBuf>,
+}
+
+impl Setup {
+    /// What the user wants, for a session that keeps no state.
+    pub(crate) fn of(config: Config, plugins: Plugins) -> Self {
+        let listen: Vec<SocketAddr> = config.listen.iter().flat_map(|listen| listen.addresses()).collect();
+        let listen = if listen.is_empty() { usual_addresses() } else { listen };
+        Self { settings: config.settings, listen, plugins: plugins.host, state: None }
+    }
+
+    /// Keeps state where the next download of the same torrents into the same folder finds it.
+    pub(crate) fn with_state_for(self, torrents: &[AddTorrent]) -> Self {
+        let Some(first) = torrents.first() else {
+            return self;
+        };
+        let hashes = match torrents {
+            [one] => one.info_hashes,
+            several => name_of_all(several),
+        };
+        Self { state: default_path(&hashes, &first.save_path), ..self }
+    }
+}
+
+/// One hash for several torrents, in whatever order they were named.
+fn name_of_all(torrents: &[AddTorrent]) -> InfoHashes {
+    let mut wires: Vec<[u8; 20]> = torrents.iter().map(|torrent| torrent.info_hashes.wire()).collect();
+    wires.sort_unstable();
+    InfoHashes::from_v1(Sha1Hash::of(wires.as_flattened()))
+}
+
+/// Every address of this machine, at the first usual port that is free; any port if none is.
+fn usual_addresses() -> Vec<SocketAddr> {
+    let is_free = |address: SocketAddr| TcpListener::bind(address).is_ok();
+    let has_v6 = is_free((Ipv6Addr::UNSPECIFIED, 0).into());
+    let v4 = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let v6 = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let ports = DEFAULT_PORT..DEFAULT_PORT + PORTS_TRIED;
+    // On one socket of IPv6 both families are tried, as the system gives it both.
+    let port = ports.into_iter().find(|&port| is_free(if has_v6 { v6(port) } else { v4(port) })).unwrap_or(0);
+    if has_v6 { vec![v4(port), v6(port)] } else { vec![v4(port)] }
+}
+
+/// What happened.
+pub(crate) enum Event {
+    /// The session reports something.
+    Alert(Alert),
+    /// A second has passed.
+    Second,
+    /// Somebody wants the program to stop.
+    Interrupted,
+    /// The session is over, though nobody stopped it.
+    Ended,
+}
+
+/// A session that ended too early.
+pub(crate) fn ended() -> Failure {
+    Failure::new("the session ended before it was told to; run the command again with -v to see why")
+}
+
+/// A running session.
+pub(crate) struct Client {
+    session: Session,
+    alerts: Receiver<Event>,
+    interrupted: Arc<AtomicBool>,
+    next_second: Cell<Instant>,
+}
+
+impl Client {
+    /// Starts a session. From here on an interrupt is an event.
+    pub(crate) fn start(setup: Setup) -> Result<Self, Failure> {
+        let session = Session::start(SessionConfig {
+            settings: setup.settings,
+            listen: setup.listen,
+            state: setup.state,
+            plugins: Some(Box::new(setup.plugins)),
+            ..SessionConfig::default()
+        })
+        .map_err(|error| Failure::new(error.to_string()))?;
+        let (sender, alerts) = sync_channel(WAITING_EVENTS);
+        let stream = session.subscribe(Category::ALL.0, WAITING_EVENTS);
+        let interrupted = Arc::new(AtomicBool::new(false));
+        on_interrupt(&interrupted, sender.clone());
+        thread::Builder::new()
+            .name("alerts".to_owned())
+            .spawn(move || forward(stream, &sender))
+            .map_err(|error| Failure::new(format!("no thread for the session's events: {error}")))?;
+        Ok(Self { session, alerts, interrupted, next_second: Cell::new(Instant::now()) })
+    }
+
+    /// Adds a torrent, with what is known of it from an earlier run.
+    pub(crate) fn add(&self, mut torrent: AddTorrent) -> Result<TorrentId, Failure> {
+        let is_same = |stored: &&StoredTorrent| stored.hashes.is_same_torrent(&torrent.info_hashes);
+        if let Some(stored) = self.session.stored_torrents().iter().find(is_same) {
+            recall(&mut torrent, stored);
+        }
+        match self.ask(Command::AddTorrent(Box::new(torrent)))? {
+            Reply::Added(id) => Ok(id),
+            _ => Err(ended()),
+        }
+    }
+
+    /// Every torrent, as it is now.
+    pub(crate) fn torrents(&self) -> Result<Vec<TorrentStatus>, Failure> {
+        match self.ask(Command::AllTorrents)? {
+            Reply::Torrents(torrents) => Ok(torrents),
+            _ => Err(ended()),
+        }
+    }
+
+    /// The files of a torrent.
+    pub(crate) fn files(&self, torrent: TorrentId) -> Result<Vec<FileStatus>, Failure> {
+        match self.ask(Command::Files(torrent))? {
+            Reply::Files(files) => Ok(files),
+            _ => Err(ended()),
+        }
+    }
+
+    /// Stops a torrent's transfers.
+    pub(crate) fn pause(&self, torrent: TorrentId) -> Result<(), Failure> {
+        self.ask(Command::Pause(torrent)).map(drop)
+    }
+
+    /// Where the session listens.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.session.listen_addresses()
+    }
+
+    /// Waits for something to happen, at most a second.
+    pub(crate) fn next_event(&self) -> Event {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Event::Interrupted;
+        }
+        let wait = self.next_second.get().saturating_duration_since(Instant::now());
+        if wait.is_zero() {
+            self.next_second.set(Instant::now() + Duration::from_secs(1));
+            return Event::Second;
+        }
+        match self.alerts.recv_timeout(wait) {
+            Ok(event) => event,
+            Err(RecvTimeoutError::Timeout) => self.next_event(),
+            Err(RecvTimeoutError::Disconnected) => Event::Ended,
+        }
+    }
+
+    /// Stops in order: trackers are told, peers closed, files and state saved.
+    pub(crate) fn stop(self) {
+        if !block_on(self.session.stop(STOP_TIME)) {
+            log::warn!("the session took too long to stop in order; what was verified is kept");
+        }
+    }
+
+    fn ask(&self, command: Command) -> Result<Reply, Failure> {
+        match self.session.command_blocking(command) {
+            Reply::Failed(error) => Err(Failure::new(error.to_string())),
+            reply => Ok(reply),
+        }
+    }
+}
+
+fn on_interrupt(interrupted: &Arc<AtomicBool>, wake: SyncSender<Event>) {
+    let interrupted = Arc::clone(interrupted);
+    signals::on_first(move || {
+        interrupted.store(true, Ordering::Relaxed);
+        // With a full queue nobody waits, and the flag is seen.
+        let _ = wake.try_send(Event::Interrupted);
+    });
+}
+
+/// Passes alerts on until the session or its client is gone.
+fn forward(mut stream: AlertStream, events: &SyncSender<Event>) {
+    loop {
+        let event = match stream.next_blocking(Duration::from_secs(60)) {
+            NextAlert::Alert(alert) => Event::Alert(alert),
+            NextAlert::TimedOut => continue,
+            NextAlert::Ended => Event::Ended,
+        };
+        let is_end = matches!(event, Event::Ended);
+        if events.send(event).is_err() || is_end {
+            return;
+        }
+    }
+}
+
+/// Takes over what the store knows of a torrent. What cannot be read is found out again by hashing.
+fn recall(torrent: &mut AddTorrent, stored: &StoredTorrent) {
+    torrent.stored_id = Some(stored.id);
+    if torrent.metainfo.is_none()
+        && let Some(metainfo) = stored.metainfo.as_ref().and_then(|bytes| Metainfo::parse(bytes).ok())
+    {
+        torrent.file_priorities =
+            wanted::priorities_of_ranges(&torrent.select_only, metainfo.info.layout.files().len());
+        torrent.metainfo = Some(Arc::new(metainfo));
+    }
+    if let Some(bytes) = &stored.resume {
+        match Resume::parse(bytes) {
+            Ok(resume) => torrent.resume = Some(Box::new(resume)),
+            Err(error) => log::warn!("{}: the saved state is of no use: {error}", torrent.name),
+        }
+    }
+    if let Some(bytes) = &stored.have {
+        match Have::parse(bytes) {
+            Ok(have) => torrent.resume_have = Some(have),
+            Err(error) => log::warn!("{}: the saved list of pieces is of no use: {error}", torrent.name),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Plugins: which are loaded for a session, and `reef plugin`, which lists them and looks into them.
+
+use std::path::{Path, PathBuf};
+
+use reef_plugin_host::{
+    FileInfo, LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, Problem, SearchPath, check,
+    library_file,
+};
+use serde_json::{Value, json};
+
+use super::args::{Global, PluginArgs, PluginCommand, SessionArgs};
+use super::config::Config;
+use super::failure::{Exit, Failure, Outcome};
+use super::text::clean;
+use super::{json, out};
+
+/// The plugin that fetches the metadata of magnet links.
+const METADATA: &str = "ut_metadata";
+
+/// The plugins that a session starts with.
+pub(crate) struct Plugins {
+    /// Their host, to be given to the session.
+    pub(crate) host: PluginHost,
+    folders: Vec<PathBuf>,
+}
+
+/// Loads every plugin that is found. One that cannot be loaded is said in a line, and the others go on.
+pub(crate) fn load(config: &Config, args: &SessionArgs) -> Result<Plugins, Failure> {
+    let path = if args.no_plugins { SearchPath::default() } else { search_path(config, &args.plugin_dir)? };
+    let mut host = PluginHost::new(host_config(config));
+    // Each was said in the log already.
+    host.load_search(&path);
+    host.set_max_log_level(log::max_level());
+    Ok(Plugins { host, folders: folders(&path) })
+}
+
+impl Plugins {
+    /// Checks that metadata can be fetched for the magnet link called `name`.
+    pub(crate) fn require_metadata(&self, name: &str) -> Result<(), Failure> {
+        let offers = |plugin: &PluginInfo| {
+            plugin.state == PluginState::Loaded
+                && (plugin.name == METADATA || plugin.extensions.iter().any(|extension| extension == METADATA))
+        };
+        if self.host.plugins().iter().any(offers) {
+            return Ok(());
+        }
+        let folders: Vec<String> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        let searched = match folders.is_empty() {
+            true => "no plugins were loaded, as --no-plugins says".to_owned(),
+            false => format!("it is in none of: {}", folders.join(", ")),
+        };
+        Err(Failure::new(format!(
+            "{name}: a magnet link needs the plugin {METADATA} to fetch its metadata, and {} was not loaded: {searched}; \
+             put it there, or name its folder with --plugin-dir",
+            library_file(METADATA)
+        )))
+    }
+}
+
+/// `reef plugin`.
+pub(crate) fn run(args: &PluginArgs, global: &Global) -> Outcome {
+    let config = Config::load(global.config.as_deref())?;
+    match &args.command {
+        PluginCommand::List => list(&config, args),
+        PluginCommand::Info { name } => info(&config, args, name),
+        PluginCommand::Check { file } => check_file(&config, args, file),
+    }
+}
+
+fn list(config: &Config, args: &PluginArgs) -> Outcome {
+    let (host, path, errors) = load_all(config, args)?;
+    let plugins = host.plugins();
+    if args.json {
+        json::print(&plugins.iter().map(describe).collect());
+    } else if plugins.is_empty() && errors.is_empty() {
+        out::line("No plugins were found. These folders were searched:");
+        folders(&path).iter().for_each(|folder| out::line(&clean(&format!("  {}", folder.display()))));
+    }
+    if !args.json {
+        for plugin in &plugins {
+            let line = format!("{:<16} {:<10} {}", plugin.name, plugin.version, plugin.path.display());
+            out::line(&clean(&line));
+        }
+        for error in errors.iter().filter(|error| matches!(error.problem, Problem::Duplicate { .. })) {
+            out::line(&clean(&error.to_string()));
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn info(config: &Config, args: &PluginArgs, name: &str) -> Outcome {
+    let (host, path, _) = load_all(config, args)?;
+    let plugins = host.plugins();
+    let Some(plugin) = plugins.iter().find(|plugin| plugin.name == name) else {
+        let nearest = plugins
+            .iter()
+            .map(|plugin| plugin.name.as_str())
+            .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+        let hint = nearest.map_or_else(
+            || format!("none were found in {}", joined(&folders(&path))),
+            |nearest| format!("the nearest is {nearest}; `reef plugin list` shows all"),
+        );
+        return Err(Failure::new(format!("there is no plugin {name}: {hint}")));
+    };
+    if args.json {
+        json::print(&describe(plugin));
+        return Ok(Exit::Success);
+    }
+    show(&plugin.name, &plugin.version, &plugin.description, plugin.api, &plugin.path);
+    if !plugin.extensions.is_empty() {
+        out::line(&clean(&format!("Extensions   {}", plugin.extensions.join(", "))));
+    }
+    if let PluginState::Quarantined { reason } = &plugin.state {
+        out::line(&clean(&format!("Quarantined  {reason}")));
+    }
+    Ok(Exit::Success)
+}
+
+/// Loads the file as a session would, and starts it once, with what the settings tell it.
+fn check_file(config: &Config, args: &PluginArgs, file: &Path) -> Outcome {
+    let failed = |error: LoadError| Failure::new(error.to_string());
+    let found = check(file).map_err(failed)?;
+    let mut host = PluginHost::new(host_config(config));
+    let settings = config.plugins.get(&found.name).map(ToString::to_string).unwrap_or_default();
+    host.load_file(file, &settings).map_err(failed)?;
+    if args.json {
+        json::print(&describe_file(&found));
+    } else {
+        show(&found.name, &found.version, &found.description, found.api, &found.path);
+        out::line("It loads and starts: this program can use it.");
+    }
+    Ok(Exit::Success)
+}
+
+fn show(name: &str, version: &str, description: &str, api: (u32, u32), path: &Path) {
+    let field = |title: &str, value: &str| {
+        if !value.is_empty() {
+            out::line(&format!("{title:<12} {}", clean(value)));
+        }
+    };
+    field("Name", name);
+    field("Version", version);
+    field("About", description);
+    field("Plugin-api", &format!("{}.{}", api.0, api.1));
+    field("File", &path.display().to_string());
+}
+
+fn load_all(config: &Config, args: &PluginArgs) -> Result<(PluginHost, SearchPath, Vec<LoadError>), Failure> {
+    let path = search_path(config, &args.plugin_dir)?;
+    let mut host = PluginHost::new(host_config(config));
+    let errors = host.load_search(&path);
+    Ok((host, path, errors))
+}
+
+fn describe(plugin: &PluginInfo) -> Value {
+    let reason = match &plugin.state {
+        PluginState::Quarantined { reason } => Some(reason.clone()),
+        _ => None,
+    };
+    json!({
+        "name": plugin.name,
+        "version": plugin.version,
+        "description": plugin.description,
+        "api": format!("{}.{}", plugin.api.0, plugin.api.1),
+        "path": plugin.path.display().to_string(),
+        "extensions": plugin.extensions,
+        "state": if reason.is_some() { "quarantined" } else { "loaded" },
+        "reason": reason,
+    })
+}
+
+fn describe_file(file: &FileInfo) -> Value {
+    json!({
+        "name": file.name,
+        "version": file.version,
+        "description": file.description,
+        "api": format!("{}.{}", file.api.0, file.api.1),
+        "path": file.path.display().to_string(),
+        "usable": true,
+    })
+}
+
+fn host_config(config: &Config) -> PluginHostConfig {
+    let settings = config.plugins.iter().map(|(name, table)| (name.clone(), table.to_string())).collect();
+    PluginHostConfig { settings, ..PluginHostConfig::default() }
+}
+
+/// Where to look; a folder that somebody named must be there.
+fn search_path(config: &Config, options: &[PathBuf]) -> Result<SearchPath, Failure> {
+    let path = SearchPath::of_process(options, &config.plugin_dirs);
+    for place in path.places() {
+        if let Place::Named(folder) = place
+            && !folder.is_dir()
+        {
+            let why = if folder.exists() { "this is not a folder" } else { "there is no such plugin folder" };
+            return Err(Failure::new(format!(
+                "{}: {why}; create it, or take it out of --plugin-dir, $REEF_PLUGIN_DIR and plugin_dir in reef.toml",
+                folder.display()
+            )));
+        }
+    }
+    Ok(path)
+}
+
+fn folders(path: &SearchPath) -> Vec<PathBuf> {
+    let folder = |place: &Place| match place {
+        Place::Named(folder) | Place::Usual(folder) | Place::OwnFolder(folder) => Some(folder.clone()),
+        _ => None,
+    };
+    path.places().iter().filter_map(folder).collect()
+}
+
+fn joined(folders: &[PathBuf]) -> String {
+    folders.iter().map(|folder| folder.display().to_string()).collect::<Vec<_>>().join(", ")
+}
