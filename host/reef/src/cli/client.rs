@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) settings: Settings,
     /// Where to listen.
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where to listen if somebody has one of those.
+    pub(crate) listen_otherwise: Vec<SocketAddr>,
     /// Its plugins.
     pub(crate) plugins: PluginHost,
     /// The file that keeps its state, if it is to keep any.
@@ -55,8 +57,9 @@ impl Setup {
     /// What the user wants, for a session that keeps no state.
     pub(crate) fn of(config: Config, plugins: Plugins) -> Self {
         let listen: Vec<SocketAddr> = config.listen.iter().flat_map(|listen| listen.addresses()).collect();
-        let listen = if listen.is_empty() { usual_addresses() } else { listen };
-        Self { settings: config.settings, listen, plugins: plugins.host, state: None }
+        let (listen, listen_otherwise) =
+            if listen.is_empty() { (usual_addresses(), every_address(0)) } else { (listen, Vec::new()) };
+        Self { settings: config.settings, listen, listen_otherwise, plugins: plugins.host, state: None }
     }
 
     /// Keeps state where the next download of the same torrents into the same folder finds it.
@@ -79,16 +82,25 @@ fn name_of_all(torrents: &[AddTorrent]) -> InfoHashes {
     InfoHashes::from_v1(Sha1Hash::of(wires.as_flattened()))
 }
 
-/// Every address of this machine, at the first usual port that is free; any port if none is.
+/// Every address of this machine, at the first usual port that is free.
 fn usual_addresses() -> Vec<SocketAddr> {
-    let is_free = |address: SocketAddr| TcpListener::bind(address).is_ok();
-    let has_v6 = is_free((Ipv6Addr::UNSPECIFIED, 0).into());
-    let v4 = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    let v6 = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let ports = DEFAULT_PORT..DEFAULT_PORT + PORTS_TRIED;
-    // On one socket of IPv6 both families are tried, as the system gives it both.
-    let port = ports.into_iter().find(|&port| is_free(if has_v6 { v6(port) } else { v4(port) })).unwrap_or(0);
-    if has_v6 { vec![v4(port), v6(port)] } else { vec![v4(port)] }
+    let free = (DEFAULT_PORT..DEFAULT_PORT + PORTS_TRIED).find(|&port| TcpListener::bind(any_address(port)).is_ok());
+    every_address(free.unwrap_or(0))
+}
+
+/// Every address of this machine, of the families that it has.
+fn every_address(port: u16) -> Vec<SocketAddr> {
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    if has_v6() { vec![v4, (Ipv6Addr::UNSPECIFIED, port).into()] } else { vec![v4] }
+}
+
+/// An address that no other socket of either family has if it can be listened on: the system gives IPv6 both.
+fn any_address(port: u16) -> SocketAddr {
+    if has_v6() { (Ipv6Addr::UNSPECIFIED, port).into() } else { (Ipv4Addr::UNSPECIFIED, port).into() }
+}
+
+fn has_v6() -> bool {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }
 
 /// What happened.
@@ -122,6 +134,7 @@ impl Client {
         let session = Session::start(SessionConfig {
             settings: setup.settings,
             listen: setup.listen,
+            listen_otherwise: setup.listen_otherwise,
             state: setup.state,
             plugins: Some(Box::new(setup.plugins)),
             ..SessionConfig::default()

@@ -95,6 +95,7 @@ impl Demo<'_> {
         let client = Client::start(Setup {
             settings: config.settings,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            listen_otherwise: Vec::new(),
             plugins: plugins.host,
             state: Some(self.folder.join(format!("{name}.redb"))),
         })?;

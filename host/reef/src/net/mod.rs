@@ -38,6 +38,13 @@ pub(crate) enum OpenError {
     System(#[from] io::Error),
 }
 
+impl OpenError {
+    /// Whether somebody else has an address that was to be listened on.
+    pub(crate) fn is_in_use(&self) -> bool {
+        matches!(self, Self::Listen(error) if error.source.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
 /// Where blocks to be sent come from.
 pub(crate) trait BlockSource {
     /// The file ranges that a block lies in, in order, if all of it is in open files and in the page cache; otherwise

@@ -35,6 +35,8 @@ pub struct Config {
     pub settings: Settings,
     /// Addresses to listen on for peers, over TCP and UDP; port 0 for any that is free.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on instead if one of those is in use; none to fail then.
+    pub listen_otherwise: Vec<SocketAddr>,
     /// The file to keep the session's state in; none is kept without it.
     pub state: Option<PathBuf>,
     /// The plugins, such as a [`reef_plugin_host::PluginHost`].
@@ -78,7 +80,12 @@ impl Session {
     /// When an address cannot be listened on, the state file cannot be used, or the operating system refuses.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let inbox = Arc::<Inbox>::default();
-        let net = Net::open(&config.listen, inbox.notifier())?;
+        let net = match Net::open(&config.listen, inbox.notifier()) {
+            Err(error) if error.is_in_use() && !config.listen_otherwise.is_empty() => {
+                Net::open(&config.listen_otherwise, inbox.notifier())?
+            }
+            opened => opened?,
+        };
         let pool = Arc::new(DiskPool::start(config.disk, on_done(&inbox))?);
         let (store, stored) = open_store(config.state, &pool)?;
         let plugins = config.plugins.unwrap_or_else(|| Box::new(NoHooks));
