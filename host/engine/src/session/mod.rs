@@ -11,6 +11,7 @@ mod disk;
 mod dispatch;
 mod downloads;
 mod extensions;
+mod invariant;
 mod limits;
 mod messages;
 mod metadata;

@@ -123,6 +123,16 @@ impl Assembly {
             (piece, blocks.collect())
         })
     }
+
+    /// Panics if the counts are not those of the blocks. For tests; looks at everything.
+    pub(crate) fn check_invariant(&self) {
+        for (piece, buffer) in &self.pieces {
+            let missing = buffer.blocks.iter().filter(|b| matches!(b, Block::Missing)).count();
+            let held: u64 = buffer.blocks.iter().map(|b| if let Block::Held(d) = b { d.len() as u64 } else { 0 }).sum();
+            assert_eq!((buffer.missing as usize, buffer.held), (missing, held), "piece {piece}");
+        }
+        assert_eq!(self.held, self.pieces.values().map(|b| b.held).sum::<u64>());
+    }
 }
 
 impl Buffer {
