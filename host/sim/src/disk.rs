@@ -12,17 +12,28 @@ use reef_proto::layout::Layout;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What others write has a time that no write of a session has.
+const OTHERS_TIME: u64 = 1 << 32;
+
 /// One node's disk, with its session's store.
 #[derive(Debug, Default)]
 pub struct Disk {
     files: BTreeMap<String, File>,
-    open: BTreeMap<TorrentId, Arc<Layout>>,
+    open: BTreeMap<TorrentId, Storage>,
     stored: BTreeMap<TorrentId, Record>,
     /// Store operations that are not committed yet.
     pending: Vec<StoreOp>,
     /// Bytes it has room for.
     room: Option<u64>,
     clock: u64,
+}
+
+/// One torrent's storage.
+#[derive(Clone, Debug)]
+struct Storage {
+    layout: Arc<Layout>,
+    wanted: Vec<bool>,
+    part_name: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -50,7 +61,7 @@ impl Disk {
     /// Puts a torrent's files on the disk, complete.
     pub fn put(&mut self, torrent: &Torrent) {
         let layout = &torrent.meta.info.layout;
-        for file in layout.files() {
+        for file in layout.files().iter().filter(|f| !f.pad && f.symlink.is_none()) {
             let (from, to) = (file.offset as usize, (file.offset + file.length) as usize);
             let bytes = torrent.data[from..to].to_vec();
             let synced = Some((bytes.clone(), 1));
@@ -63,17 +74,39 @@ impl Disk {
     pub fn holds(&self, torrent: &Torrent) -> bool {
         torrent.meta.info.layout.files().iter().all(|f| {
             let want = &torrent.data[f.offset as usize..(f.offset + f.length) as usize];
-            f.pad || self.files.get(&f.display_path()).is_some_and(|got| got.bytes == want)
+            f.pad || f.symlink.is_some() || self.files.get(&f.display_path()).is_some_and(|got| got.bytes == want)
         })
     }
 
-    /// Whether one piece of a torrent is there, byte for byte.
+    /// Whether one piece of a torrent is there, byte for byte, in its files or in its part file.
     #[must_use]
     pub fn holds_piece(&self, torrent: &Torrent, piece: u32) -> bool {
         let layout = &torrent.meta.info.layout;
         let from = layout.piece_offset(piece) as usize;
         let want = &torrent.data[from..from + layout.piece_size(piece) as usize];
-        self.read(layout, piece, 0, layout.piece_size(piece)).is_ok_and(|got| got == want)
+        let storage = Storage::of(torrent);
+        self.read(&storage, piece, 0, layout.piece_size(piece)).is_ok_and(|got| got == want)
+    }
+
+    /// A file's bytes; `None` if there is none.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&[u8]> {
+        self.files.get(path).map(|f| f.bytes.as_slice())
+    }
+
+    /// Somebody else cuts a file off.
+    pub fn truncate(&mut self, path: &str, length: usize) {
+        self.clock += 1;
+        if let Some(file) = self.files.get_mut(path) {
+            file.bytes.truncate(length);
+            file.mtime = self.clock + OTHERS_TIME;
+        }
+    }
+
+    /// Bytes that are used.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.files.values().map(|f| f.bytes.len() as u64).sum()
     }
 
     /// Bytes that fit on it in all; `None` for no end.
@@ -142,15 +175,18 @@ impl Disk {
         }
     }
 
-    /// Does one job, at once; the world delays the answer.
+    /// Does one job.
     pub(crate) fn carry_out(&mut self, torrent: TorrentId, op: DiskOp) -> Option<DiskDone> {
         let result = match op {
-            DiskOp::Open(open) => DiskResult::Opened(Ok(self.open(torrent, &open))),
-            DiskOp::SetWanted(_) => return None,
+            DiskOp::Open(open) => DiskResult::Opened(Ok(self.open(torrent, *open))),
+            DiskOp::SetWanted(wanted) => {
+                self.set_wanted(torrent, wanted);
+                return None;
+            }
             DiskOp::Finish => DiskResult::Finished(Ok(self.finish(torrent))),
             DiskOp::Close { delete_files } => {
-                if let Some(layout) = self.open.remove(&torrent).filter(|_| delete_files) {
-                    layout.files().iter().for_each(|f| drop(self.files.remove(&f.display_path())));
+                if let Some(storage) = self.open.remove(&torrent).filter(|_| delete_files) {
+                    self.delete(&storage);
                 }
                 DiskResult::Closed(Ok(()))
             }
@@ -160,14 +196,14 @@ impl Disk {
             }
             DiskOp::WriteRun { piece, begin, data } => {
                 let bytes = data.concat();
-                let outcome = self.layout(torrent).and_then(|l| self.write(&l, (piece, begin), &bytes));
+                let outcome = self.storage(torrent).and_then(|s| self.write(&s, (piece, begin), &bytes));
                 DiskResult::Written { piece, begin, length: bytes.len() as u32, outcome }
             }
             DiskOp::CheckPiece { piece, expect } => {
                 DiskResult::Checked { piece, outcome: self.check(torrent, piece, expect), data: Vec::new() }
             }
             DiskOp::Read { piece, begin, length } => {
-                let outcome = self.layout(torrent).and_then(|l| self.read(&l, piece, begin, length));
+                let outcome = self.storage(torrent).and_then(|s| self.read(&s, piece, begin, length));
                 DiskResult::Read { piece, begin, outcome: outcome.map(Bytes::from) }
             }
         };
@@ -180,29 +216,69 @@ impl Disk {
         torrent: TorrentId,
         r: &reef_proto::message::BlockRequest,
     ) -> Result<Vec<u8>, DiskError> {
-        self.layout(torrent).and_then(|l| self.read(&l, r.piece, r.begin, r.length))
+        self.storage(torrent).and_then(|s| self.read(&s, r.piece, r.begin, r.length))
     }
 
-    fn open(&mut self, torrent: TorrentId, open: &OpenStorage) -> Opened {
-        let stat =
-            |path: String| self.files.get(&path).map(|f| FileStat { size: f.bytes.len() as u64, mtime: f.mtime });
-        let files = open.layout.files().iter().map(|f| stat(f.display_path())).collect();
-        self.open.insert(torrent, open.layout.clone());
-        let used: u64 = self.files.values().map(|f| f.bytes.len() as u64).sum();
-        Opened { files, free_space: self.room.map(|room| room.saturating_sub(used)) }
+    fn open(&mut self, torrent: TorrentId, open: OpenStorage) -> Opened {
+        let storage = Storage { layout: open.layout, wanted: open.wanted, part_name: open.part_name };
+        self.move_wanted(&storage);
+        let files = (0..storage.layout.files().len()).map(|file| self.stat(&storage, file)).collect();
+        self.open.insert(torrent, storage);
+        Opened { files, free_space: self.room.map(|room| room.saturating_sub(self.used())) }
+    }
+
+    fn set_wanted(&mut self, torrent: TorrentId, wanted: Vec<bool>) {
+        let Some(storage) = self.open.get_mut(&torrent) else { return };
+        storage.wanted = wanted;
+        let storage = storage.clone();
+        self.move_wanted(&storage);
+    }
+
+    /// What the part file has of files that are wanted goes to their places.
+    fn move_wanted(&mut self, storage: &Storage) {
+        for (index, entry) in storage.layout.files().iter().enumerate() {
+            if storage.wanted[index]
+                && let Some(file) = self.files.remove(&storage.part(index))
+            {
+                self.files.insert(entry.display_path(), file);
+            }
+        }
+    }
+
+    fn delete(&mut self, storage: &Storage) {
+        for (index, entry) in storage.layout.files().iter().enumerate() {
+            self.files.remove(&entry.display_path());
+            self.files.remove(&storage.part(index));
+        }
     }
 
     fn finish(&mut self, torrent: TorrentId) -> Vec<FileStat> {
-        let Ok(layout) = self.layout(torrent) else { return Vec::new() };
-        for file in layout.files().iter().filter(|f| f.length == 0 && !f.pad) {
-            self.files.entry(file.display_path()).or_default();
+        let Ok(storage) = self.storage(torrent) else { return Vec::new() };
+        for (index, file) in storage.layout.files().iter().enumerate() {
+            if file.length == 0 && !file.pad && file.symlink.is_none() && storage.wanted[index] {
+                self.files.entry(file.display_path()).or_default();
+            }
         }
         self.sync();
-        let stat = |f: &File| FileStat { size: f.bytes.len() as u64, mtime: f.mtime };
-        layout.files().iter().map(|f| self.files.get(&f.display_path()).map(stat).unwrap_or_default()).collect()
+        (0..storage.layout.files().len()).map(|file| self.stat(&storage, file).unwrap_or_default()).collect()
     }
 
-    fn layout(&self, torrent: TorrentId) -> Result<Arc<Layout>, DiskError> {
+    /// What is told of a file: one in the part file counts with its full length.
+    fn stat(&self, storage: &Storage, index: usize) -> Option<FileStat> {
+        let entry = storage.layout.file(index)?;
+        if let Some(file) = self.files.get(&entry.display_path()) {
+            return Some(FileStat { size: file.bytes.len() as u64, mtime: file.mtime });
+        }
+        let part = self.files.get(&storage.part(index))?;
+        Some(FileStat { size: entry.length, mtime: part.mtime })
+    }
+
+    /// The name under which a file's bytes are kept.
+    fn place(&self, storage: &Storage, index: usize, path: String) -> String {
+        if storage.wanted[index] || self.files.contains_key(&path) { path } else { storage.part(index) }
+    }
+
+    fn storage(&self, torrent: TorrentId) -> Result<Storage, DiskError> {
         self.open.get(&torrent).cloned().ok_or_else(|| error(DiskErrorKind::Other, "", "the storage is not open"))
     }
 
@@ -213,17 +289,17 @@ impl Disk {
         data: &[Bytes],
         expect: Expect,
     ) -> Result<Verdict, DiskError> {
-        let layout = self.layout(torrent)?;
+        let storage = self.storage(torrent)?;
         let bytes = data.concat();
         if expect.v1 != Some(Sha1Hash::of(&bytes)) {
             return Ok(Verdict::Failed);
         }
-        self.write(&layout, (piece, 0), &bytes).map(|()| Verdict::Passed)
+        self.write(&storage, (piece, 0), &bytes).map(|()| Verdict::Passed)
     }
 
     fn check(&self, torrent: TorrentId, piece: u32, expect: Expect) -> Result<Verdict, DiskError> {
-        let layout = self.layout(torrent)?;
-        match self.read(&layout, piece, 0, layout.piece_size(piece)) {
+        let storage = self.storage(torrent)?;
+        match self.read(&storage, piece, 0, storage.layout.piece_size(piece)) {
             Ok(bytes) if expect.v1 == Some(Sha1Hash::of(&bytes)) => Ok(Verdict::Passed),
             Ok(_) => Ok(Verdict::Failed),
             Err(e) if e.kind == DiskErrorKind::Missing => Ok(Verdict::Failed),
@@ -231,21 +307,23 @@ impl Disk {
         }
     }
 
-    fn write(&mut self, layout: &Layout, (piece, begin): (u32, u32), bytes: &[u8]) -> Result<(), DiskError> {
+    fn write(&mut self, storage: &Storage, (piece, begin): (u32, u32), bytes: &[u8]) -> Result<(), DiskError> {
         self.clock += 1;
         let mut at = 0;
-        for slice in layout.slices(piece, begin, bytes.len() as u32) {
+        let mut used = self.used();
+        for slice in storage.layout.slices(piece, begin, bytes.len() as u32) {
             let (from, to) = (slice.offset as usize, (slice.offset + slice.length) as usize);
             let part = &bytes[at..at + slice.length as usize];
             at += part.len();
-            let Some(entry) = layout.file(slice.file).filter(|f| !f.pad) else { continue };
-            let path = entry.display_path();
-            let used: u64 = self.files.values().map(|f| f.bytes.len() as u64).sum();
-            let file = self.files.entry(path.clone()).or_default();
-            let grows = to.saturating_sub(file.bytes.len()) as u64;
-            if self.room.is_some_and(|room| used + grows > room) {
+            let Some(entry) = storage.layout.file(slice.file).filter(|f| !f.pad) else { continue };
+            let path = self.place(storage, slice.file, entry.display_path());
+            let length = self.files.get(&path).map_or(0, |f| f.bytes.len());
+            let grows = to.saturating_sub(length) as u64;
+            if grows > 0 && self.room.is_some_and(|room| used + grows > room) {
                 return Err(error(DiskErrorKind::NoSpace, &path, "no space left on device"));
             }
+            used += grows;
+            let file = self.files.entry(path).or_default();
             if file.bytes.len() < to {
                 file.bytes.resize(to, 0);
             }
@@ -255,20 +333,35 @@ impl Disk {
         Ok(())
     }
 
-    fn read(&self, layout: &Layout, piece: u32, begin: u32, length: u32) -> Result<Vec<u8>, DiskError> {
+    fn read(&self, storage: &Storage, piece: u32, begin: u32, length: u32) -> Result<Vec<u8>, DiskError> {
         let mut out = Vec::with_capacity(length as usize);
-        for slice in layout.slices(piece, begin, length) {
-            let Some(entry) = layout.file(slice.file) else { continue };
+        for slice in storage.layout.slices(piece, begin, length) {
+            let Some(entry) = storage.layout.file(slice.file) else { continue };
             if entry.pad {
                 out.resize(out.len() + slice.length as usize, 0);
                 continue;
             }
-            let path = entry.display_path();
+            let path = self.place(storage, slice.file, entry.display_path());
             let range = slice.offset as usize..(slice.offset + slice.length) as usize;
             let part = self.files.get(&path).and_then(|f| f.bytes.get(range));
             out.extend_from_slice(part.ok_or_else(|| error(DiskErrorKind::Missing, &path, "the file ends too early"))?);
         }
         Ok(out)
+    }
+}
+
+impl Storage {
+    /// The storage of a torrent none of whose files is wanted: it finds what is in the files or in the part file.
+    fn of(torrent: &Torrent) -> Self {
+        let layout = Arc::new(torrent.meta.info.layout.clone());
+        let wanted = vec![false; layout.files().len()];
+        let part_name = torrent.meta.info_hashes.wire().iter().map(|b| format!("{b:02x}")).collect();
+        Self { layout, wanted, part_name }
+    }
+
+    /// The name of a file's place in the part file.
+    fn part(&self, index: usize) -> String {
+        format!(".{}.parts/{index}", self.part_name)
     }
 }
 

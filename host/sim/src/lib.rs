@@ -24,7 +24,9 @@ pub mod disk;
 pub mod faults;
 mod network;
 mod node;
+mod script;
 mod world;
 
-pub use node::NodeId;
+pub use node::{NodeId, Tally};
+pub use script::{Heard, Wire};
 pub use world::{NotDone, World};

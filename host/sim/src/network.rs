@@ -5,10 +5,12 @@ use reef_engine::{ConnId, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One end of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// One end of a connection. A session numbers its connections from one each time it starts, so the start belongs to the
+/// name: what is still under way to an earlier run must not reach a later one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct End {
     pub(crate) node: NodeId,
+    pub(crate) start: u32,
     pub(crate) conn: ConnId,
 }
 
@@ -32,66 +34,59 @@ impl Default for Line {
 /// All connections, and how busy each line is.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
-    peers: BTreeMap<(NodeId, ConnId), End>,
+    peers: BTreeMap<End, End>,
     up_free: BTreeMap<NodeId, Time>,
     down_free: BTreeMap<NodeId, Time>,
     /// When the last byte of each direction arrives, so that nothing overtakes it.
-    last: BTreeMap<(NodeId, ConnId), Time>,
+    last: BTreeMap<End, Time>,
 }
 
 impl Network {
     pub(crate) fn join(&mut self, a: End, b: End) {
-        self.peers.insert((a.node, a.conn), b);
-        self.peers.insert((b.node, b.conn), a);
+        self.peers.insert(a, b);
+        self.peers.insert(b, a);
     }
 
-    /// The other end, while the connection stands.
-    pub(crate) fn other(&self, node: NodeId, conn: ConnId) -> Option<End> {
-        self.peers.get(&(node, conn)).copied()
+    /// The other end, while this one stands.
+    pub(crate) fn other(&self, end: End) -> Option<End> {
+        self.peers.get(&end).copied()
     }
 
-    /// Takes a connection down and returns the other end.
-    pub(crate) fn part(&mut self, node: NodeId, conn: ConnId) -> Option<End> {
-        let other = self.peers.remove(&(node, conn))?;
-        self.peers.remove(&(other.node, other.conn));
-        self.last.remove(&(node, conn));
-        self.last.remove(&(other.node, other.conn));
-        Some(other)
+    /// Takes both ends of a connection down and returns the other one, if it still stood.
+    pub(crate) fn part(&mut self, end: End) -> Option<End> {
+        let other = self.peers.remove(&end)?;
+        self.last.remove(&end);
+        self.last.remove(&other);
+        self.peers.remove(&other).map(|_| other)
     }
 
     /// One end hears and says nothing more; the other still gets what is under way.
-    pub(crate) fn half_close(&mut self, node: NodeId, conn: ConnId) {
-        self.peers.remove(&(node, conn));
+    pub(crate) fn half_close(&mut self, end: End) {
+        self.peers.remove(&end);
     }
 
     /// Every connection of a node.
-    pub(crate) fn of(&self, node: NodeId) -> Vec<ConnId> {
-        self.peers.range((node, ConnId(0))..=(node, ConnId(u64::MAX))).map(|((_, conn), _)| *conn).collect()
+    pub(crate) fn of(&self, node: NodeId) -> Vec<End> {
+        self.peers.keys().filter(|e| e.node == node).copied().collect()
     }
 
-    /// When `bytes` sent now have left, and when they arrive.
-    pub(crate) fn send(
-        &mut self,
-        now: Time,
-        from: (NodeId, ConnId, Line),
-        to: (NodeId, Line),
-        bytes: usize,
-    ) -> (Time, Time) {
-        let (node, conn, line) = from;
-        let left = now.max(self.up_free.get(&node).copied().unwrap_or(Time::ZERO)) + duration(bytes, line.up);
-        self.up_free.insert(node, left);
+    /// When `bytes` sent now from one end to the other have left, and when they arrive.
+    pub(crate) fn send(&mut self, now: Time, from: (End, Line), to: (End, Line), bytes: usize) -> (Time, Time) {
+        let (end, line) = from;
+        let left = now.max(self.up_free.get(&end.node).copied().unwrap_or(Time::ZERO)) + duration(bytes, line.up);
+        self.up_free.insert(end.node, left);
         let reaches = left + line.latency + to.1.latency;
-        let free = self.down_free.get(&to.0).copied().unwrap_or(Time::ZERO);
+        let free = self.down_free.get(&to.0.node).copied().unwrap_or(Time::ZERO);
         let arrives = reaches.max(free + duration(bytes, to.1.down));
-        self.down_free.insert(to.0, arrives.max(free));
-        let arrives = arrives.max(self.last.get(&(node, conn)).copied().unwrap_or(Time::ZERO));
-        self.last.insert((node, conn), arrives);
+        self.down_free.insert(to.0.node, arrives.max(free));
+        let arrives = arrives.max(self.last.get(&end).copied().unwrap_or(Time::ZERO));
+        self.last.insert(end, arrives);
         (left, arrives)
     }
 
     /// When something sent behind everything else arrives.
-    pub(crate) fn after_last(&self, now: Time, node: NodeId, conn: ConnId, latency: Duration) -> Time {
-        (now + latency).max(self.last.get(&(node, conn)).copied().unwrap_or(Time::ZERO))
+    pub(crate) fn after_last(&self, now: Time, end: End, latency: Duration) -> Time {
+        (now + latency).max(self.last.get(&end).copied().unwrap_or(Time::ZERO))
     }
 }
 

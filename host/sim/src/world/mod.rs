@@ -1,30 +1,28 @@
 //! The world: it owns every node and runs what happens in the order of time.
+//!
+//! This file makes and reads worlds. Beside it: the order of things ([`turns`]), what sessions want done ([`outputs`]),
+//! nodes that stop and start again ([`lives`]), and peers that are no sessions ([`scripts`]).
+
+mod lives;
+mod outputs;
+mod scripts;
+mod turns;
 
 use crate::content::Torrent;
 use crate::disk::Disk;
 use crate::faults::Faults;
-use crate::network::{End, Line, Network};
-use crate::node::{MakeHooks, Node, NodeId};
-use bytes::Bytes;
+use crate::network::{Line, Network};
+use crate::node::{MakeHooks, Node, NodeId, Tally};
 use rand_chacha::ChaCha12Rng;
-use rand_core::{RngCore, SeedableRng};
-use reef_engine::disk::{DiskDone, DiskOp};
+use rand_core::SeedableRng;
 use reef_engine::status::TorrentStatus;
-use reef_engine::{
-    AddTorrent, Alert, CloseCause, Command, ConnId, Input, ListenerId, NoHooks, Output, Reply, ReplyToken, Session,
-    SessionConfig, Settings, Time, TorrentFlags, TorrentId,
-};
-use reef_proto::message::piece_header;
-use reef_proto::metainfo::Metainfo;
+use reef_engine::{AddTorrent, Alert, Command, Input, Reply, ReplyToken, Settings, Time, TorrentFlags};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a disk takes for a job.
-const DISK: Duration = Duration::from_millis(2);
-/// How often a store commits.
-const COMMIT: Duration = Duration::from_secs(2);
+/// How many steps lie between two looks at a session's invariants.
+const STEPS_A_LOOK: u64 = 64;
 
 /// A world did not get where it should in the time it had.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -38,17 +36,6 @@ pub struct NotDone {
     pub state: String,
 }
 
-enum Event {
-    Dial { from: End, to: NodeId },
-    Connected(End),
-    Deliver { to: End, data: Bytes },
-    Sent { at: End, bytes: u64 },
-    Closed { at: End, cause: CloseCause },
-    Disk { node: NodeId, started: Time, done: DiskDone },
-    Timeout(NodeId),
-    Commit(NodeId),
-}
-
 /// Nodes, the network between them, and what is going to happen.
 pub struct World {
     seed: u64,
@@ -56,11 +43,13 @@ pub struct World {
     now: Time,
     nodes: BTreeMap<NodeId, Node>,
     network: Network,
-    events: BTreeMap<(Time, u64), Event>,
+    events: BTreeMap<(Time, u64), turns::Event>,
     next_event: u64,
     next_token: u64,
     trace: Sha1,
     steps: u64,
+    /// Bytes of each piece's blocks that were sent to each node.
+    fetched: BTreeMap<(NodeId, u32), u64>,
 }
 
 impl World {
@@ -78,6 +67,7 @@ impl World {
             next_token: 1,
             trace: Sha1::new(),
             steps: 0,
+            fetched: BTreeMap::new(),
         }
     }
 
@@ -106,26 +96,14 @@ impl World {
 
     /// A new node with settings of its own and, if given, hooks; they are made anew each time it starts.
     pub fn add_node_with(&mut self, settings: Settings, hooks: Option<MakeHooks>) -> NodeId {
+        let id = self.insert(Node::new(settings, hooks, None));
+        self.start(id);
+        id
+    }
+
+    fn insert(&mut self, node: Node) -> NodeId {
         let id = NodeId(self.nodes.len() as u32 + 1);
-        let node = Node {
-            session: None,
-            hooks: Box::new(NoHooks),
-            make_hooks: hooks,
-            disk: Disk::default(),
-            line: Line::default(),
-            faults: Faults::default(),
-            started: Time::ZERO,
-            starts: 0,
-            allowance: BTreeMap::new(),
-            unread: BTreeMap::new(),
-            replies: BTreeMap::new(),
-            alerts: Vec::new(),
-            next_commit: Time::ZERO,
-            wake: None,
-            stopped: false,
-        };
         self.nodes.insert(id, node);
-        self.start_with(id, settings);
         id
     }
 
@@ -207,63 +185,19 @@ impl World {
         !torrents.is_empty() && torrents.iter().all(|t| t.complete)
     }
 
-    /// The machine of a node stops at this moment: what was not synced is lost.
-    pub fn crash(&mut self, id: NodeId) {
-        self.take_down(id);
-        self.node(id).disk.crash();
+    /// What a node's sessions did so far.
+    ///
+    /// # Panics
+    /// If there is no such node.
+    #[must_use]
+    pub fn tally(&self, id: NodeId) -> Tally {
+        self.nodes.get(&id).expect("a node of this world").tally
     }
 
-    /// The process of a node is killed: what was written stays, what it only remembered is gone.
-    pub fn kill(&mut self, id: NodeId) {
-        self.take_down(id);
-        let node = self.node(id);
-        node.disk.close_abruptly();
-    }
-
-    fn take_down(&mut self, id: NodeId) {
-        for conn in self.network.of(id) {
-            self.break_connection(id, conn, CloseCause::Reset);
-        }
-        let node = self.node(id);
-        node.session = None;
-        node.hooks = Box::new(NoHooks);
-        node.allowance.clear();
-        node.unread.clear();
-        node.wake = None;
-    }
-
-    /// Starts a node that is down, with the torrents of its store. `from` are peers to try.
-    pub fn restart(&mut self, id: NodeId, from: &[NodeId]) {
-        self.start_with(id, Settings::default());
-        let stored: Vec<_> = self.disk(id).stored().iter().map(|(t, r)| (*t, r.clone())).collect();
-        for (torrent, record) in stored {
-            let params = AddTorrent {
-                metainfo: record.metainfo.as_deref().and_then(|m| Metainfo::parse(m).ok()).map(Arc::new),
-                info_hashes: record.hashes,
-                stored_id: Some(torrent),
-                resume: None,
-                resume_have: None,
-                ..Self::params(from)
-            };
-            self.command(id, Command::AddTorrent(Box::new(params)));
-        }
-    }
-
-    fn start_with(&mut self, id: NodeId, settings: Settings) {
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
-        let now = self.now;
-        let node = self.node(id);
-        let first = node.disk.stored().keys().last().map_or(1, |t| t.0 + 1);
-        node.session = Some(Session::new(SessionConfig { settings, seed, first_torrent_id: TorrentId(first) }));
-        if let Some(make) = &mut node.make_hooks {
-            node.hooks = make();
-        }
-        node.started = now;
-        node.starts += 1;
-        node.stopped = false;
-        self.input(id, Input::WallClock(1_700_000_000 + now.as_secs()));
-        self.input(id, Input::Listening { listener: ListenerId(1), local: id.address() });
+    /// Bytes of a piece's blocks that were sent to a node so far, whether or not they arrived.
+    #[must_use]
+    pub fn fetched(&self, id: NodeId, piece: u32) -> u64 {
+        self.fetched.get(&(id, piece)).copied().unwrap_or(0)
     }
 
     /// Runs until `done` is true.
@@ -280,10 +214,8 @@ impl World {
                     return Ok(());
                 }
             }
-            let Some(((time, _), event)) = self.events.pop_first() else { break };
-            if time > end {
-                break;
-            }
+            let Some(entry) = self.events.first_entry().filter(|e| e.key().0 <= end) else { break };
+            let ((time, _), event) = entry.remove_entry();
             self.now = time;
             self.happen(event);
         }
@@ -324,263 +256,7 @@ impl World {
         text
     }
 
-    fn happen(&mut self, event: Event) {
-        self.steps += 1;
-        match event {
-            Event::Dial { from, to } => self.dialled(from, to),
-            Event::Connected(at) => self.at_end(at, Input::Connected { conn: at.conn }),
-            Event::Deliver { to, data } => self.deliver(to, data),
-            Event::Sent { at, bytes } => self.at_end(at, Input::Sent { conn: at.conn, bytes }),
-            Event::Closed { at, cause } => self.input(at.node, Input::Closed { conn: at.conn, cause }),
-            Event::Disk { node, started, done } => {
-                if self.node(node).started == started {
-                    self.input(node, Input::Disk(done));
-                }
-            }
-            Event::Timeout(node) => {
-                self.node(node).wake = None;
-                self.input(node, Input::Timeout);
-            }
-            Event::Commit(node) => self.node(node).disk.commit(),
-        }
-    }
-
-    fn dialled(&mut self, from: End, to: NodeId) {
-        let refuse =
-            self.nodes.get(&to).map_or(1000, |n| if n.session.is_some() { n.faults.refuse_dials } else { 1000 });
-        if self.chance(refuse) {
-            return self.later(Duration::from_millis(1), Event::Closed { at: from, cause: CloseCause::Refused });
-        }
-        let Some(session) = &mut self.node(to).session else { return };
-        let end = End { node: to, conn: session.next_conn_id() };
-        self.network.join(from, end);
-        // Not the port it listens on: the system gives a dial a port of its own.
-        let port = 30_000 + (from.conn.0 % 30_000) as u16;
-        let remote = std::net::SocketAddr::new(from.node.address().ip(), port);
-        self.input(to, Input::Accepted { conn: end.conn, listener: ListenerId(1), remote });
-        let latency = self.node(to).line.latency + self.node(from.node).line.latency;
-        self.later(latency, Event::Connected(from));
-    }
-
-    fn at_end(&mut self, at: End, input: Input) {
-        if self.network.other(at.node, at.conn).is_some() {
-            self.input(at.node, input);
-        }
-    }
-
-    fn deliver(&mut self, to: End, data: Bytes) {
-        if self.network.other(to.node, to.conn).is_none() {
-            return;
-        }
-        let node = self.node(to.node);
-        node.unread.entry(to.conn).or_default().push(data);
-        self.read(to.node, to.conn);
-    }
-
-    /// Gives a session what has arrived, as far as it wants to read.
-    fn read(&mut self, id: NodeId, conn: ConnId) {
-        loop {
-            let node = self.node(id);
-            let Some(queue) = node.unread.get_mut(&conn).filter(|q| !q.is_empty()) else { return };
-            let mut data = queue.remove(0);
-            if let Some(left) = node.allowance.get_mut(&conn) {
-                let n = (*left).min(data.len() as u64) as usize;
-                if n < data.len() {
-                    let rest = data.split_off(n);
-                    queue.insert(0, rest);
-                }
-                *left -= n as u64;
-                if n == 0 {
-                    return;
-                }
-            }
-            self.input(id, Input::Received { conn, data });
-        }
-    }
-
-    /// Gives one input to a node's session and does what it wants done.
-    fn input(&mut self, id: NodeId, input: Input) {
-        let now = self.now;
-        let node = self.node(id);
-        let local = Time(now.0 - node.started.0);
-        let Some(session) = &mut node.session else { return };
-        session.handle(local, input, node.hooks.as_mut());
-        loop {
-            let node = self.node(id);
-            let Some(output) = node.session.as_mut().and_then(Session::poll) else { break };
-            self.record(id, &output);
-            self.output(id, output);
-        }
-        self.schedule_wake(id);
-    }
-
-    fn schedule_wake(&mut self, id: NodeId) {
-        let now = self.now;
-        let node = self.node(id);
-        let Some(local) = node.session.as_ref().and_then(Session::next_timeout) else { return };
-        let at = Time(local.0 + node.started.0).max(now);
-        if node.wake.is_none_or(|w| at < w) {
-            node.wake = Some(at);
-            self.at(at, Event::Timeout(id));
-        }
-    }
-
-    fn output(&mut self, id: NodeId, output: Output) {
-        match output {
-            Output::Dial { conn, address } => self.dial(End { node: id, conn }, address),
-            Output::Send { conn, data } => self.transmit(id, conn, data),
-            Output::SendBlock { conn, torrent, request } => self.send_block(id, conn, (torrent, request)),
-            Output::ReadAllowance { conn, bytes } => {
-                match bytes {
-                    Some(n) => self.node(id).allowance.insert(conn, n),
-                    None => self.node(id).allowance.remove(&conn),
-                };
-                let now = self.now;
-                // Read in a turn of its own: the session is not to be called from within its outputs.
-                self.at(now, Event::Deliver { to: End { node: id, conn }, data: Bytes::new() });
-            }
-            Output::Close { conn, .. } => self.close(id, conn),
-            Output::Disk(job) => {
-                let started = self.node(id).started;
-                if let Some(done) = self.node(id).disk.carry_out(job.torrent, job.op) {
-                    self.later(DISK, Event::Disk { node: id, started, done });
-                }
-            }
-            Output::Reply { token, reply } => {
-                self.node(id).replies.insert(token, reply);
-            }
-            Output::Alert(alert) => self.node(id).alerts.push(alert),
-            Output::Store(op) => self.store(id, op),
-            Output::Stopped => {
-                let node = self.node(id);
-                node.stopped = true;
-                node.disk.commit();
-            }
-            // There are no trackers and no names in this network.
-            Output::Datagram { .. } | Output::CancelHttp(_) => {}
-            Output::Http(request) => {
-                let input = Input::Http { id: request.id, result: Err("no route to host".to_owned()) };
-                self.input(id, input);
-            }
-            Output::Resolve { id: request, .. } => {
-                self.input(id, Input::Resolved { id: request, result: Err("no such host".to_owned()) });
-            }
-        }
-    }
-
-    fn dial(&mut self, from: End, address: std::net::SocketAddr) {
-        let latency = self.node(from.node).line.latency;
-        match NodeId::at(address).filter(|n| self.nodes.contains_key(n)) {
-            Some(to) => self.later(latency, Event::Dial { from, to }),
-            None => self.later(latency, Event::Closed { at: from, cause: CloseCause::Refused }),
-        }
-    }
-
-    fn send_block(
-        &mut self,
-        id: NodeId,
-        conn: ConnId,
-        (torrent, request): (TorrentId, reef_proto::message::BlockRequest),
-    ) {
-        let faults = self.node(id).faults;
-        let block = match self.node(id).disk.block(torrent, &request) {
-            Ok(block) => block,
-            Err(error) => {
-                self.break_connection(id, conn, CloseCause::Reset);
-                let cause = CloseCause::Storage(error);
-                return self.later(Duration::ZERO, Event::Closed { at: End { node: id, conn }, cause });
-            }
-        };
-        let mut message = piece_header(request.piece, request.begin, request.length).to_vec();
-        message.extend_from_slice(&block);
-        if self.chance(faults.corrupt_blocks) {
-            let at = 13 + self.rng.next_u32() as usize % block.len();
-            message[at] ^= 0x55;
-        }
-        if self.chance(faults.withhold_blocks) {
-            let at = End { node: id, conn };
-            return self.later(Duration::from_millis(1), Event::Sent { at, bytes: message.len() as u64 });
-        }
-        self.transmit(id, conn, message.into());
-    }
-
-    fn transmit(&mut self, id: NodeId, conn: ConnId, data: Bytes) {
-        let Some(other) = self.network.other(id, conn) else { return };
-        let (line, faults) = (self.node(id).line, self.node(id).faults);
-        if self.chance(faults.break_connections) {
-            return self.break_connection(id, conn, CloseCause::Reset);
-        }
-        let to = self.node(other.node).line;
-        let bytes = data.len() as u64;
-        let (left, arrives) = self.network.send(self.now, (id, conn, line), (other.node, to), data.len());
-        self.at(left, Event::Sent { at: End { node: id, conn }, bytes });
-        self.at(arrives, Event::Deliver { to: other, data });
-    }
-
-    /// A session closes a connection: the other end hears of it behind everything that was sent.
-    fn close(&mut self, id: NodeId, conn: ConnId) {
-        let latency = self.node(id).line.latency;
-        let when = self.network.after_last(self.now, id, conn, latency);
-        let Some(other) = self.network.other(id, conn) else { return };
-        self.node(id).allowance.remove(&conn);
-        self.node(id).unread.remove(&conn);
-        self.network.half_close(id, conn);
-        self.at(when, Event::Closed { at: other, cause: CloseCause::Eof });
-    }
-
-    fn break_connection(&mut self, id: NodeId, conn: ConnId, cause: CloseCause) {
-        let Some(other) = self.network.part(id, conn) else { return };
-        for end in [End { node: id, conn }, other] {
-            self.later(Duration::from_millis(1), Event::Closed { at: end, cause: cause.clone() });
-        }
-    }
-
-    fn store(&mut self, id: NodeId, op: reef_engine::StoreOp) {
-        let now = self.now;
-        let node = self.node(id);
-        node.disk.store(op);
-        if node.next_commit <= now {
-            node.next_commit = now + COMMIT;
-            let at = node.next_commit;
-            self.at(at, Event::Commit(id));
-        }
-    }
-
-    /// Something with a chance of so many in a thousand happens.
-    fn chance(&mut self, per_thousand: u32) -> bool {
-        per_thousand > 0 && self.rng.next_u32() % 1000 < per_thousand
-    }
-
-    fn later(&mut self, delay: Duration, event: Event) {
-        self.at(self.now + delay, event);
-    }
-
-    fn at(&mut self, time: Time, event: Event) {
-        self.next_event += 1;
-        self.events.insert((time, self.next_event), event);
-    }
-
     fn node(&mut self, id: NodeId) -> &mut Node {
         self.nodes.get_mut(&id).expect("a node of this world")
-    }
-
-    /// Adds an output to the trace. Bytes count as they are: to print them would cost more than the simulation.
-    fn record(&mut self, id: NodeId, output: &Output) {
-        self.trace.update(id.0.to_be_bytes());
-        self.trace.update(self.now.0.to_be_bytes());
-        match output {
-            Output::Send { conn, data } => {
-                self.trace.update(conn.0.to_be_bytes());
-                self.trace.update(data);
-            }
-            Output::Disk(job) => match &job.op {
-                DiskOp::WritePiece { piece, data, .. } | DiskOp::WriteRun { piece, data, .. } => {
-                    self.trace.update(piece.to_be_bytes());
-                    data.iter().for_each(|d| self.trace.update(d));
-                }
-                op => self.trace.update(format!("{op:?}")),
-            },
-            output => self.trace.update(format!("{output:?}")),
-        }
     }
 }
