@@ -535,12 +535,12 @@ fn file_priorities(params: &AddTorrent, files: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Blocks as bits, the first in the highest bit of the first byte.
+/// Blocks as bits, as the picker has them: the first in the lowest bit of the first byte.
 fn block_mask(blocks: &[u32]) -> Vec<u8> {
     let len = blocks.iter().max().map_or(0, |&b| b as usize / 8 + 1);
     let mut mask = vec![0; len];
     for &b in blocks {
-        mask[b as usize / 8] |= 0x80 >> (b % 8);
+        mask[b as usize / 8] |= 1 << (b % 8);
     }
     mask
 }

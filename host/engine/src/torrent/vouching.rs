@@ -52,7 +52,8 @@ impl<'a> Vouching<'a> {
             if let Some((_, blocks)) = have.unfinished.iter().find(|(p, _)| *p == piece) {
                 return Known::Blocks(blocks.clone());
             }
-            // A stop that was not clean may have left more on disk than was vouched for.
+            // The files are as they were when the record was made, so nothing came after it.
+            return Known::Missing;
         }
         let reaches = self.layout.slices(piece, 0, self.layout.piece_size(piece)).all(|s| {
             let pad = self.layout.file(s.file).is_some_and(|f| f.pad);
