@@ -28,9 +28,10 @@ impl Session {
         match done.result {
             DiskResult::Opened(Ok(opened)) => self.storage_opened(id, opened, hooks),
             DiskResult::Checked { piece, outcome, data } => self.piece_checked(id, (piece, outcome), data, hooks),
-            DiskResult::Written { outcome, length, .. } => {
+            DiskResult::Written { piece, outcome, length, .. } => {
                 self.writes_done(id, u64::from(length), hooks);
                 if let Err(error) = outcome {
+                    self.forget_unwritten(id, piece);
                     self.storage_failed(id, &error, hooks);
                 }
             }
@@ -39,6 +40,15 @@ impl Session {
             DiskResult::Closed(_) => self.storage_closed(id, hooks),
             DiskResult::Opened(Err(error)) | DiskResult::Finished(Err(error)) => self.storage_failed(id, &error, hooks),
         }
+    }
+
+    /// A part of a piece is not on disk: no record may name its blocks, and no peer is to blame for what its check says.
+    fn forget_unwritten(&mut self, id: TorrentId, piece: u32) {
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        let held = content.assembly.held();
+        content.assembly.remove(piece);
+        content.judging.remove(&piece);
+        self.held_bytes = self.held_bytes + content.assembly.held() - held;
     }
 
     fn storage_opened(&mut self, id: TorrentId, opened: Opened, hooks: &mut dyn Hooks) {
@@ -159,6 +169,8 @@ impl Session {
         let guilty = contributors(&judged);
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.as_mut() else { return };
+        // Blocks of an earlier run have no sender, and may be what is wrong.
+        let alone = guilty.len() == 1 && judged.senders.len() as u32 == content.layout.num_blocks(piece);
         let size = u64::from(content.layout.piece_size(piece));
         torrent.totals.failed += size;
         self.counters.recv_failed_bytes += size as i64;
@@ -173,7 +185,7 @@ impl Session {
         for &address in &guilty {
             // Alone with a bad piece there is no doubt who sent it.
             let trust = torrent.peer_list.punish(listed_as(&self.peers, address));
-            if trust <= LEAST_TRUST || guilty.len() == 1 {
+            if trust <= LEAST_TRUST || alone {
                 banned.push(address);
             }
         }
