@@ -103,6 +103,13 @@ impl Disk {
         }
     }
 
+    /// A byte of a file changes by itself, and its time does not.
+    pub fn spoil(&mut self, path: &str, at: usize) {
+        if let Some(byte) = self.files.get_mut(path).and_then(|f| f.bytes.get_mut(at)) {
+            *byte ^= 0x55;
+        }
+    }
+
     /// Bytes that are used.
     #[must_use]
     pub fn used(&self) -> u64 {
@@ -155,7 +162,7 @@ impl Disk {
                 StoreOp::PutTorrent { torrent, hashes, metainfo } => {
                     let record = self.stored.entry(torrent).or_default();
                     record.hashes = hashes;
-                    record.metainfo = metainfo.or(record.metainfo.take());
+                    record.metainfo = metainfo.or_else(|| record.metainfo.take());
                 }
                 StoreOp::PutResume { torrent, resume } => self.stored.entry(torrent).or_default().resume = Some(resume),
                 StoreOp::PutHave { torrent, have } => self.stored.entry(torrent).or_default().have = Some(have),
