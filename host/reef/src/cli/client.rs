@@ -257,7 +257,8 @@ fn recall(torrent: &mut AddTorrent, stored: &StoredTorrent) {
     }
     if let Some(bytes) = &stored.resume {
         match Resume::parse(bytes) {
-            Ok(resume) => torrent.resume = Some(Box::new(resume)),
+            // Trackers are those of the source and of this command line, not of an earlier one.
+            Ok(resume) => torrent.resume = Some(Box::new(Resume { trackers: Vec::new(), ..resume })),
             Err(error) => log::warn!("{}: the saved state is of no use: {error}", torrent.name),
         }
     }

@@ -19,7 +19,7 @@ use super::args::{DemoArgs, Global};
 use super::client::{Client, Event, Setup, ended};
 use super::config::Config;
 use super::failure::{Exit, Failure, Outcome};
-use super::text::{clean, duration, rate, size};
+use super::text::{clean, elapsed, rate, size};
 use super::{create, out, plugin};
 
 /// How long each half may take.
@@ -73,7 +73,7 @@ impl Demo<'_> {
             "3. A second session was given only this link, and the seed's address:\n     {magnet}\n   \
              The plugin ut_metadata fetched the metadata, then {} arrived in {} ({speed}).",
             size(status.wanted),
-            short(time),
+            elapsed(time),
         ));
         let copy = self.folder.join("get").join("demo.bin");
         if digest(original)? != digest(&copy)? {
@@ -173,10 +173,6 @@ fn digest(path: &Path) -> Result<Sha1Hash, Failure> {
 fn per_second(bytes: u64, time: Duration) -> u64 {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     bytes.saturating_mul(1000) / millis
-}
-
-fn short(time: Duration) -> String {
-    if time < Duration::from_secs(10) { format!("{:.2}s", time.as_secs_f64()) } else { duration(time) }
 }
 
 /// A folder that goes away with everything in it.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use reef_engine::{AddTorrent, Alert, TorrentId};
+use reef_engine::{AddTorrent, Alert, Settings, TorrentId};
 
 use super::args::{GetArgs, Global};
 use super::client::{Client, Event, Setup, ended};
@@ -14,10 +14,14 @@ use super::wanted;
 use super::watch::{Seeding, Watch, Watched, Wishes};
 use super::{plugin, room};
 
+/// Seconds before the first new try of a peer that was named and could not be reached.
+const NAMED_PEER_RETRY: i64 = 5;
+
 /// Downloads what the sources name.
 pub(crate) fn run(args: &GetArgs, global: &Global) -> Outcome {
-    let config = Config::for_session(global.config.as_deref(), &args.session, &args.network)?;
+    let mut config = Config::for_session(global.config.as_deref(), &args.session, &args.network)?;
     let torrents = wanted::to_download(args)?;
+    hurry_if_nobody_else(&mut config.settings, &torrents);
     let plugins = plugin::load(&config, &args.session)?;
     for torrent in torrents.iter().filter(|torrent| torrent.metainfo.is_none()) {
         plugins.require_metadata(&torrent.name)?;
@@ -26,6 +30,17 @@ pub(crate) fn run(args: &GetArgs, global: &Global) -> Outcome {
     let outcome = download(&client, torrents, args, global);
     client.stop();
     outcome
+}
+
+/// Where all peers there will ever be were named, one that is not there yet is tried again soon.
+fn hurry_if_nobody_else(settings: &mut Settings, torrents: &[AddTorrent]) {
+    let has_tracker = |torrent: &AddTorrent| {
+        !torrent.trackers.is_empty() || torrent.metainfo.as_ref().is_some_and(|metainfo| !metainfo.trackers.is_empty())
+    };
+    let is_untouched = settings.min_reconnect_time == Settings::default().min_reconnect_time;
+    if is_untouched && !torrents.iter().any(has_tracker) {
+        settings.min_reconnect_time = NAMED_PEER_RETRY;
+    }
 }
 
 fn download(client: &Client, torrents: Vec<AddTorrent>, args: &GetArgs, global: &Global) -> Outcome {

@@ -84,6 +84,15 @@ pub(crate) fn duration(time: Duration) -> String {
     text
 }
 
+/// How long something took: [`duration`], with parts of a second where they matter.
+pub(crate) fn elapsed(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{seconds:.2}s"),
+        seconds if seconds < 10.0 => format!("{seconds:.1}s"),
+        _ => duration(time),
+    }
+}
+
 /// How long the rest takes at this speed; none while nothing moves or when it would take over a hundred days.
 pub(crate) fn time_left(bytes: u64, bytes_per_second: u64) -> Option<Duration> {
     let seconds = bytes.checked_div(bytes_per_second)?;
@@ -222,6 +231,8 @@ mod tests {
         check(3661, "1h 1m");
         check(3605, "1h");
         check(90_000, "1d 1h");
+        assert_eq!(elapsed(Duration::from_millis(123)), "0.12s");
+        assert_eq!(elapsed(Duration::from_secs(60)), "1m");
         assert_eq!(time_left(10, 0), None);
         assert_eq!(time_left(u64::MAX, 1), None);
         assert_eq!(time_left(100, 10), Some(Duration::from_secs(10)));

@@ -4,12 +4,12 @@
 //! A torrent is over when it has what was wanted and was seeded as long as was asked, when it failed, or when nobody is
 //! left who could have what is missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use reef_engine::status::{TorrentState, TorrentStatus};
-use reef_engine::{Alert, ErrorCode, ErrorInfo, TorrentId};
+use reef_engine::{Alert, TorrentId};
 use serde_json::json;
 
 use super::failure::Failure;
@@ -20,8 +20,8 @@ use super::{events, json, out};
 /// How long a torrent may be without any peer before that is said.
 const LONELY_AFTER: Duration = Duration::from_secs(15);
 
-/// How often it is said again.
-const LONELY_AGAIN: Duration = Duration::from_secs(60);
+/// After how many times as long it is said again.
+const LONELY_AGAIN: u32 = 4;
 
 /// How long peers that were named may all be unreachable, when no tracker and nobody else can bring others.
 pub(crate) const LAST_HOPE: Duration = Duration::from_secs(30);
@@ -93,12 +93,14 @@ pub(crate) struct Watched {
     pub(crate) end: Option<End>,
     is_said: bool,
     started: Instant,
+    connected: HashSet<SocketAddr>,
     refusals: HashMap<SocketAddr, String>,
     tracker_failures: HashMap<String, String>,
     complete_since: Option<Instant>,
     progress: (u64, Instant),
     alone_since: Option<Instant>,
-    said_lonely: Option<Instant>,
+    /// How long it must be alone for that to be said.
+    say_lonely_at: Duration,
 }
 
 impl Watched {
@@ -111,12 +113,13 @@ impl Watched {
             end: None,
             is_said: false,
             started: now,
+            connected: HashSet::new(),
             refusals: HashMap::new(),
             tracker_failures: HashMap::new(),
             complete_since: None,
             progress: (0, now),
             alone_since: None,
-            said_lonely: None,
+            say_lonely_at: LONELY_AFTER,
         }
     }
 
@@ -128,12 +131,13 @@ impl Watched {
                 Some(format!("{name}: the metadata is here"))
             }
             Alert::TorrentError { error, .. } => {
-                self.end = Some(End::Failed(explain(error)));
+                self.end = Some(End::Failed(error.to_string()));
                 None
             }
             Alert::TrackerError { url, message, .. } => {
-                let before = self.tracker_failures.insert(url.clone(), message.clone());
-                (before.as_ref() != Some(message)).then(|| format!("{}: tracker {url}: {message}", self.name))
+                let message = without_number(message);
+                let before = self.tracker_failures.insert(url.clone(), message.to_owned());
+                (before.as_deref() != Some(message)).then(|| format!("{}: tracker {url}: {message}", self.name))
             }
             Alert::TrackerWarning { url, message, .. } => {
                 Some(format!("{}: tracker {url} warns: {message}", self.name))
@@ -144,12 +148,14 @@ impl Watched {
             }
             Alert::PeerConnected { address, .. } => {
                 self.refusals.remove(address);
+                self.connected.insert(*address);
                 None
             }
             Alert::PeerDisconnected { address, reason, .. } if self.named_peers.contains(address) => {
                 let before = self.refusals.insert(*address, reason.clone());
-                let worth_saying = before.as_ref() != Some(reason) && self.complete_since.is_none();
-                worth_saying.then(|| format!("{}: peer {address}: {reason}", self.name))
+                // One that was here and left is nothing unusual.
+                let never_came = before.as_ref() != Some(reason) && !self.connected.contains(address);
+                never_came.then(|| format!("{}: peer {address}: {reason}", self.name))
             }
             Alert::PeerBanned { address, reason, .. } => {
                 Some(format!("{}: peer {address} is banned: {reason}", self.name))
@@ -163,7 +169,7 @@ impl Watched {
     fn handle_status(&mut self, status: &TorrentStatus, wishes: &Wishes, now: Instant) -> Option<String> {
         self.name.clone_from(&status.name);
         if let Some(error) = &status.error {
-            self.end = Some(End::Failed(explain(error)));
+            self.end = Some(End::Failed(error.to_string()));
             return None;
         }
         if status.complete {
@@ -189,7 +195,7 @@ impl Watched {
         }
         if status.num_peers > 0 {
             self.alone_since = None;
-            self.said_lonely = None;
+            self.say_lonely_at = LONELY_AFTER;
         } else {
             self.alone_since.get_or_insert(now);
         }
@@ -211,15 +217,11 @@ impl Watched {
     }
 
     fn say_if_lonely(&mut self, status: &TorrentStatus, now: Instant) -> Option<String> {
-        let due = match (self.alone_since, self.said_lonely) {
-            (Some(since), None) => now.duration_since(since) >= LONELY_AFTER,
-            (Some(_), Some(said)) => now.duration_since(said) >= LONELY_AGAIN,
-            (None, _) => false,
-        };
-        if !due {
+        let alone = now.duration_since(self.alone_since?);
+        if alone < self.say_lonely_at {
             return None;
         }
-        self.said_lonely = Some(now);
+        self.say_lonely_at = alone * LONELY_AGAIN;
         Some(format!("{}: nobody answers yet{}; still trying", self.name, self.why_alone(status)))
     }
 
@@ -290,7 +292,7 @@ impl Watch {
                 self.progress.note(&message);
             }
             if !was_complete && watched.complete_since.is_some() && self.wishes.announce_complete {
-                let time = text::duration(now.duration_since(watched.started));
+                let time = text::elapsed(now.duration_since(watched.started));
                 let message = format!("{}: complete, {} in {time}", watched.name, text::size(status.wanted));
                 progress::beside_bars(|| out::line(&clean(&message)));
             }
@@ -355,22 +357,16 @@ fn torrent_of(alert: &Alert) -> Option<TorrentId> {
     }
 }
 
-/// A torrent's error with its remedy.
-fn explain(error: &ErrorInfo) -> String {
-    let remedy = match error.code {
-        ErrorCode::NoSpace => "; make room and run the same command again",
-        ErrorCode::Permission => "; choose another folder with -o, or change its permissions",
-        ErrorCode::MissingFile | ErrorCode::Storage => "; run the same command again to check what is there",
-        _ => "",
-    };
-    format!("{error}{remedy}")
+/// What the system said, without the number of its error.
+fn without_number(message: &str) -> &str {
+    message.split_once(" (os error").map_or(message, |(words, _)| words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reef_engine::ConnId;
     use reef_engine::status::TrackerStatus;
+    use reef_engine::{ConnId, ErrorCode, ErrorInfo};
     use std::path::PathBuf;
 
     const WISHES: Wishes =
@@ -491,10 +487,15 @@ mod tests {
     }
 
     #[test]
-    fn a_torrents_error_ends_it_with_the_remedy() {
-        let error = Some(ErrorInfo::new(ErrorCode::NoSpace, "film.mkv: no space left"));
+    fn a_torrents_error_ends_it() {
+        let error = Some(ErrorInfo::new(ErrorCode::NoSpace, "film.mkv: no space left; free some"));
         let (end, _) = run(&WISHES, &[(0, &TorrentStatus { error, ..status() })]);
-        let why = "film.mkv: no space left; make room and run the same command again";
-        assert_eq!(end, Some(End::Failed(why.to_owned())));
+        assert_eq!(end, Some(End::Failed("film.mkv: no space left; free some".to_owned())));
+    }
+
+    #[test]
+    fn errors_of_the_system_are_shown_without_their_numbers() {
+        assert_eq!(without_number("Connection refused (os error 111)"), "Connection refused");
+        assert_eq!(without_number("not registered"), "not registered");
     }
 }
