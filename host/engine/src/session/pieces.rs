@@ -58,19 +58,22 @@ impl Session {
         }
     }
 
-    /// The peer's first word on its pieces. A second one is a mistake.
+    /// The peer's word on all its pieces. BEP 3 allows it as the first message alone, but aria2 sends a bitfield in place
+    /// of many haves as well, so a later one replaces what was known. `have all` and `have none` after it are a mistake.
     fn set_remote_pieces(&mut self, conn: ConnId, pieces: Pieces, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if matches!(pieces, Pieces::All) && !peer.remote.fast {
             return self.close(conn, "have all without the fast extension", hooks);
         }
-        if peer.remote.told_pieces {
+        let is_bitfield = matches!(pieces, Pieces::Some(_) | Pieces::Early { bitfield: Some(_), .. });
+        if peer.remote.told_pieces && !is_bitfield {
             return self.close(conn, "told its pieces twice", hooks);
         }
         peer.remote.told_pieces = true;
-        peer.remote.pieces = pieces;
+        let before = std::mem::replace(&mut peer.remote.pieces, pieces);
         let id = peer.torrent;
         if let Some(content) = id.and_then(|id| self.torrents.get_mut(&id)).and_then(|t| t.content.as_mut()) {
+            before.leave(&mut content.picker);
             peer.remote.pieces.enter(&mut content.picker);
         }
         self.update_interest(conn);
