@@ -27,7 +27,12 @@ impl Artifacts {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
         // As the caller was built: a measurement wants what it measures optimised as well.
         let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-        let output = Command::new(cargo)
+        let mut command = Command::new(cargo);
+        // What cargo tells a test of its package would look like a change to build scripts that depend on it.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_the_test(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
+        let output = command
             .args(["build", "--quiet", "--message-format=json", "--profile", profile])
             .args(arguments)
             .current_dir(workspace())
@@ -62,6 +67,13 @@ impl Artifacts {
             .flatten()
             .filter_map(Value::as_str)
     }
+}
+
+/// Whether this variable tells a program that cargo runs what package it is of.
+fn is_of_the_test(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
