@@ -72,7 +72,7 @@ fn get(dir: &Path, out: &Path, peers: &[&str]) -> Result<(), Box<dyn Error>> {
 }
 
 fn add(session: &Session, dir: &Path, save_path: &Path, peers: Vec<SocketAddr>) -> Result<(), Box<dyn Error>> {
-    let metainfo = Arc::new(Metainfo::parse(std::fs::read(dir.join("data.torrent"))?.into())?);
+    let metainfo = Arc::new(Metainfo::parse(&std::fs::read(dir.join("data.torrent"))?)?);
     let flags = TorrentFlags::DEFAULT.without(TorrentFlags::PAUSED.with(TorrentFlags::AUTO_MANAGED));
     let save_path = save_path.to_owned();
     let torrent = AddTorrent { metainfo: Some(metainfo), save_path, flags, peers, ..AddTorrent::default() };
