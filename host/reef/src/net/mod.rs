@@ -49,9 +49,9 @@ impl OpenError {
 pub(crate) trait BlockSource {
     /// The file ranges that a block lies in, in order, if all of it is in open files and in the page cache; otherwise
     /// it has to be read.
-    fn ranges(&self, torrent: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>>;
+    fn ranges(&mut self, torrent: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>>;
     /// Reads a block on another thread, which answers with [`Net::block_read`].
-    fn read(&self, torrent: TorrentId, block: BlockRequest, tag: u64);
+    fn read(&mut self, torrent: TorrentId, block: BlockRequest, tag: u64);
 }
 
 /// The sockets of a session.
@@ -145,7 +145,7 @@ impl Net {
         conn: ConnId,
         torrent: TorrentId,
         block: BlockRequest,
-        source: &dyn BlockSource,
+        source: &mut dyn BlockSource,
     ) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         connection.queue.push_header(piece_header(block.piece, block.begin, block.length));

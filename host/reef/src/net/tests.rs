@@ -110,12 +110,12 @@ impl Blocks {
 }
 
 impl BlockSource for Blocks {
-    fn ranges(&self, _: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>> {
+    fn ranges(&mut self, _: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>> {
         let file = Arc::clone(self.file.as_ref()?);
         Some(vec![FileRange { file, offset: block.begin.into(), length: block.length.into() }])
     }
 
-    fn read(&self, _: TorrentId, _: BlockRequest, tag: u64) {
+    fn read(&mut self, _: TorrentId, _: BlockRequest, tag: u64) {
         self.asked.lock().unwrap().push(tag);
     }
 }
@@ -228,9 +228,9 @@ fn blocks_and_messages_keep_their_order() {
     let (mut far, conn) = pump.peer();
     let mut blocks = Blocks::new(b"abcdefghij");
     pump.net.send(conn, Bytes::from_static(b"<"));
-    pump.net.send_block(conn, TORRENT, block(2, 3), &blocks);
+    pump.net.send_block(conn, TORRENT, block(2, 3), &mut blocks);
     blocks.file = None;
-    pump.net.send_block(conn, TORRENT, block(5, 4), &blocks);
+    pump.net.send_block(conn, TORRENT, block(5, 4), &mut blocks);
     pump.net.send(conn, Bytes::from_static(b">"));
     pump.turn();
     let tag = blocks.asked.lock().unwrap()[0];
@@ -253,8 +253,8 @@ fn blocks_and_messages_keep_their_order() {
 fn a_block_that_cannot_be_read_closes_the_connection() {
     let mut pump = Pump::new(&["127.0.0.1:0"]);
     let (_far, conn) = pump.peer();
-    let blocks = Blocks { file: None, asked: Mutex::default() };
-    pump.net.send_block(conn, TORRENT, block(0, 4), &blocks);
+    let mut blocks = Blocks { file: None, asked: Mutex::default() };
+    pump.net.send_block(conn, TORRENT, block(0, 4), &mut blocks);
     let tag = blocks.asked.lock().unwrap()[0];
     let error = DiskError {
         kind: reef_engine::disk::DiskErrorKind::Missing,
@@ -269,7 +269,7 @@ fn a_block_that_cannot_be_read_closes_the_connection() {
 fn a_file_that_became_shorter_closes_the_connection() {
     let mut pump = Pump::new(&["127.0.0.1:0"]);
     let (_far, conn) = pump.peer();
-    pump.net.send_block(conn, TORRENT, block(8, 4), &Blocks::new(b"0123456789"));
+    pump.net.send_block(conn, TORRENT, block(8, 4), &mut Blocks::new(b"0123456789"));
     assert!(matches!(pump.closed(conn), CloseCause::Storage(_)));
 }
 

@@ -3,6 +3,7 @@
 //! The handle only passes commands in and replies and alerts out; everything happens on the session's own thread.
 
 mod alerts;
+mod blocks;
 mod inbox;
 mod shell;
 
@@ -16,11 +17,12 @@ use crate::resolve::{OnResolved, Resolver};
 use crate::rt::{self, Receiver};
 use crate::store::{Loaded, Store, StoreError, StoredTorrent};
 use alerts::Subscribers;
+use blocks::Blocks;
 use inbox::{Event, Inbox};
 use reef_engine::{
     Command, ErrorCode, ErrorInfo, NoHooks, Reply, Session as Engine, SessionConfig, Settings, TorrentId,
 };
-use shell::{Blocks, Clock, Requests, Shell};
+use shell::{Clock, Requests, Shell};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -103,7 +105,7 @@ impl Session {
             engine,
             plugins,
             net,
-            blocks: Blocks { pool, on_block: on_block(&inbox) },
+            blocks: Blocks::new(pool, on_block(&inbox)),
             store,
             http: HttpClient::new(on_reply(&inbox)),
             resolver: Resolver::new(on_resolved(&inbox)),

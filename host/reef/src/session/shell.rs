@@ -4,17 +4,16 @@
 //! engine queued for peers goes out. It understands none of it, and it never waits for a disk, a peer or a subscriber.
 
 use super::alerts::Subscribers;
+use super::blocks::Blocks;
 use super::inbox::{Event, Inbox};
-use crate::disk::{DiskPool, FileRange, OnBlock, in_page_cache};
 use crate::http::HttpClient;
-use crate::net::{BlockSource, Net};
+use crate::net::Net;
 use crate::plugins::Plugins;
 use crate::resolve::Resolver;
 use crate::rt::Sender;
 use crate::store::Store;
 use bytes::Bytes;
 use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time, TorrentId};
-use reef_proto::message::BlockRequest;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -122,11 +121,13 @@ impl Shell {
         match output {
             Output::Dial { conn, address } => self.net.dial(conn, address),
             Output::Send { conn, data } => self.net.send(conn, data),
-            Output::SendBlock { conn, torrent, request } => self.net.send_block(conn, torrent, request, &self.blocks),
+            Output::SendBlock { conn, torrent, request } => {
+                self.net.send_block(conn, torrent, request, &mut self.blocks)
+            }
             Output::ReadAllowance { conn, bytes } => self.net.allow(conn, bytes),
             Output::Close { conn, flush } => self.net.close(conn, flush),
             Output::Datagram { to, data } => self.net.datagram(to, &data),
-            Output::Disk(job) => self.blocks.pool.submit(job),
+            Output::Disk(job) => self.blocks.submit(job),
             Output::Http(request) => {
                 self.requests.http.insert(request.id);
                 self.http.request(request);
@@ -179,22 +180,6 @@ impl Requests {
             // Whoever asked may have left.
             let _ = sender.try_send(reply);
         }
-    }
-}
-
-/// Blocks to be sent: ranges of open files while they are in the page cache, and the disk pool's reads otherwise.
-pub(super) struct Blocks {
-    pub(super) pool: Arc<DiskPool>,
-    pub(super) on_block: OnBlock,
-}
-
-impl BlockSource for Blocks {
-    fn ranges(&self, torrent: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>> {
-        self.pool.ranges(torrent, &block).filter(|ranges| ranges.iter().all(in_page_cache))
-    }
-
-    fn read(&self, torrent: TorrentId, block: BlockRequest, tag: u64) {
-        self.pool.read_block(torrent, block, tag, &self.on_block);
     }
 }
 

@@ -1,0 +1,113 @@
+//! Blocks to be sent: ranges of open files while they are in the page cache, and the disk pool's reads otherwise.
+
+use crate::disk::{DiskPool, FileRange, OnBlock, in_page_cache};
+use crate::net::BlockSource;
+use reef_engine::TorrentId;
+use reef_engine::disk::DiskJob;
+use reef_proto::message::BlockRequest;
+use std::sync::Arc;
+
+/// The disk pool, as a source of blocks.
+pub(super) struct Blocks {
+    pool: Arc<DiskPool>,
+    on_block: OnBlock,
+    cached: Cached,
+}
+
+impl Blocks {
+    /// Blocks out of a pool's storages; those that it has to read go to `on_block`.
+    pub(super) fn new(pool: Arc<DiskPool>, on_block: OnBlock) -> Self {
+        Self { pool, on_block, cached: Cached::default() }
+    }
+
+    /// Queues a disk job.
+    pub(super) fn submit(&self, job: DiskJob) {
+        self.pool.submit(job);
+    }
+}
+
+impl BlockSource for Blocks {
+    fn ranges(&mut self, torrent: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>> {
+        let ranges = self.pool.ranges(torrent, &block)?;
+        ranges.iter().all(|range| self.cached.holds(range)).then_some(ranges)
+    }
+
+    fn read(&mut self, torrent: TorrentId, block: BlockRequest, tag: u64) {
+        self.pool.read_block(torrent, block, tag, &self.on_block);
+    }
+}
+
+/// Which parts of files were found in the page cache a moment ago. To ask again for each block would cost more than a
+/// third of what sending it does; to be wrong costs one wait for the disk.
+struct Cached {
+    slots: [Slot; SLOTS],
+}
+
+/// A window of a file, and for how many more blocks it is believed.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    file: usize,
+    window: u64,
+    uses_left: u32,
+}
+
+impl Default for Cached {
+    fn default() -> Self {
+        Self { slots: [Slot::default(); SLOTS] }
+    }
+}
+
+impl Cached {
+    fn holds(&mut self, range: &FileRange) -> bool {
+        let (file, window) = (Arc::as_ptr(&range.file) as usize, range.offset / WINDOW);
+        let last = range.offset + range.length.saturating_sub(1);
+        // The files of one process lie a few hundred bytes apart.
+        let slot = (file as u64 / 64).wrapping_mul(31).wrapping_add(window) % SLOTS as u64;
+        let Some(slot) = self.slots.get_mut(slot as usize) else { return in_page_cache(range) };
+        if last / WINDOW == window && (slot.file, slot.window) == (file, window) && slot.uses_left > 0 {
+            slot.uses_left -= 1;
+            return true;
+        }
+        let whole = FileRange { file: Arc::clone(&range.file), offset: window * WINDOW, length: WINDOW };
+        let found = in_page_cache(range);
+        if found && in_page_cache(&whole) {
+            *slot = Slot { file, window, uses_left: USES };
+        }
+        found
+    }
+}
+
+const SLOTS: usize = 256;
+const WINDOW: u64 = 256 << 10;
+/// Four times the blocks of a window: it is asked for about once a peer in a small swarm.
+const USES: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn a_window_is_believed_for_a_while_and_one_file_is_not_taken_for_another() {
+        let file = |content: &[u8]| {
+            let file = tempfile::tempfile().unwrap();
+            file.write_all_at(content, 0).unwrap();
+            Arc::new(file)
+        };
+        let files = [file(&[1; 600 << 10]), file(b"short")];
+        let mut cached = Cached::default();
+        let mut check = |file: usize, offset: u64, believed: u32| {
+            let range = FileRange { file: Arc::clone(&files[file]), offset, length: 16 << 10 };
+            assert!(cached.holds(&range));
+            let of = |s: &&Slot| s.file == Arc::as_ptr(&files[file]) as usize && s.window == offset / WINDOW;
+            assert_eq!(cached.slots.iter().find(of).map_or(0, |s| s.uses_left), believed, "{file} {offset}");
+        };
+        check(0, 0, USES);
+        check(0, 16 << 10, USES - 1);
+        check(0, 300 << 10, USES);
+        check(1, 0, USES);
+        check(0, 32 << 10, USES - 2);
+        // A block over the end of a window is looked at by itself.
+        check(0, (256 << 10) - 100, USES);
+    }
+}
