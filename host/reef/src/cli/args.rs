@@ -232,7 +232,8 @@ pub(crate) struct GetArgs {
     /// Go on seeding until interrupted
     #[arg(long, help_heading = "Seeding")]
     pub(crate) keep_seeding: bool,
-    /// Give up when nothing arrived for this long: 90s, 30m, 2h. Without it reef waits as long as a peer may come
+    /// Give up when nothing arrived for this long: 90s, 30m, 2h. Without it reef gives up only when no tracker can name
+    /// peers and every peer that was named is out of reach for 30s
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub(crate) timeout: Option<Duration>,
     /// Print one JSON object a line: events, and a status each second

@@ -3,8 +3,9 @@
 //! It waits for three things at once: what the session reports, the next second, and an interrupt.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use reef::rt::block_on;
 use reef::session::{AlertStream, Config as SessionConfig, NextAlert, Session};
-use reef::store::{StoredTorrent, default_path};
+use reef::store::{Store, StoredTorrent, default_path};
 use reef_engine::alert::Category;
 use reef_engine::resume::{Have, Resume};
 use reef_engine::settings::Settings;
@@ -54,25 +55,35 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// What the user wants, for a session that keeps no state.
-    pub(crate) fn of(config: Config, plugins: Plugins) -> Self {
+    /// What the user wants.
+    pub(crate) fn of(config: Config, plugins: Plugins, state: Option<PathBuf>) -> Self {
         let listen: Vec<SocketAddr> = config.listen.iter().flat_map(|listen| listen.addresses()).collect();
         let (listen, listen_otherwise) =
             if listen.is_empty() { (usual_addresses(), every_address(0)) } else { (listen, Vec::new()) };
-        Self { settings: config.settings, listen, listen_otherwise, plugins: plugins.host, state: None }
+        Self { settings: config.settings, listen, listen_otherwise, plugins: plugins.host, state }
     }
+}
 
-    /// Keeps state where the next download of the same torrents into the same folder finds it.
-    pub(crate) fn with_state_for(self, torrents: &[AddTorrent]) -> Self {
-        let Some(first) = torrents.first() else {
-            return self;
-        };
-        let hashes = match torrents {
-            [one] => one.info_hashes,
-            several => name_of_all(several),
-        };
-        Self { state: default_path(&hashes, &first.save_path), ..self }
+/// Where the state of a download of these torrents into one folder is kept, so that the next one finds it; none without
+/// a home folder.
+pub(crate) fn state_path(torrents: &[AddTorrent]) -> Option<PathBuf> {
+    let first = torrents.first()?;
+    let hashes = match torrents {
+        [one] => one.info_hashes,
+        several => name_of_all(several),
+    };
+    default_path(&hashes, &first.save_path)
+}
+
+/// What plugins kept in a state file. If it cannot be used the session will say so; until then there is nothing.
+pub(crate) fn plugin_state(state: &Path) -> BTreeMap<String, Vec<u8>> {
+    if !state.exists() {
+        return BTreeMap::new();
     }
+    // Nothing is written, so no file has to be put on stable storage before.
+    let loaded = Store::open(state, Arc::new(|_| Vec::new())).and_then(|store| store.load());
+    let states = loaded.map(|loaded| loaded.state).unwrap_or_default();
+    states.into_iter().map(|(key, value)| (key, value.to_vec())).collect()
 }
 
 /// One hash for several torrents, in whatever order they were named.

@@ -2,6 +2,7 @@
 //!
 //! It shows that everything works, plugins included, without a network; and it cleans up behind itself.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -87,7 +88,7 @@ impl Demo<'_> {
     fn session(&self, name: &str, mut torrent: AddTorrent) -> Result<(Client, Instant), Failure> {
         let mut config = Config::load(self.global.config.as_deref())?;
         config.apply(&self.args.session.set)?;
-        let plugins = plugin::load(&config, &self.args.session)?;
+        let plugins = plugin::load(&config, &self.args.session, BTreeMap::new())?;
         if torrent.metainfo.is_none() {
             plugins.require_metadata(&torrent.name)?;
         }

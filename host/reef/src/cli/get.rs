@@ -6,7 +6,7 @@ use std::time::Instant;
 use reef_engine::{AddTorrent, Alert, Settings, TorrentId};
 
 use super::args::{GetArgs, Global};
-use super::client::{Client, Event, Setup, ended};
+use super::client::{Client, Event, Setup, ended, plugin_state, state_path};
 use super::config::Config;
 use super::failure::{Exit, Failure, Outcome};
 use super::progress::{Progress, Style};
@@ -22,11 +22,13 @@ pub(crate) fn run(args: &GetArgs, global: &Global) -> Outcome {
     let mut config = Config::for_session(global.config.as_deref(), &args.session, &args.network)?;
     let torrents = wanted::to_download(args)?;
     hurry_if_nobody_else(&mut config.settings, &torrents);
-    let plugins = plugin::load(&config, &args.session)?;
+    let state = state_path(&torrents);
+    let saved = state.as_deref().map(plugin_state).unwrap_or_default();
+    let plugins = plugin::load(&config, &args.session, saved)?;
     for torrent in torrents.iter().filter(|torrent| torrent.metainfo.is_none()) {
         plugins.require_metadata(&torrent.name)?;
     }
-    let client = Client::start(Setup::of(config, plugins).with_state_for(&torrents))?;
+    let client = Client::start(Setup::of(config, plugins, state))?;
     let outcome = download(&client, torrents, args, global);
     client.stop();
     outcome

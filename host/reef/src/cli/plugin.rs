@@ -1,5 +1,6 @@
 //! Plugins: which are loaded for a session, and `reef plugin`, which lists them and looks into them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reef_plugin_host::{
@@ -24,10 +25,11 @@ pub(crate) struct Plugins {
     folders: Vec<PathBuf>,
 }
 
-/// Loads every plugin that is found. One that cannot be loaded is said in a line, and the others go on.
-pub(crate) fn load(config: &Config, args: &SessionArgs) -> Result<Plugins, Failure> {
+/// Loads every plugin that is found and gives each what it saved. One that cannot be loaded is said in a line, and the
+/// others go on.
+pub(crate) fn load(config: &Config, args: &SessionArgs, saved: BTreeMap<String, Vec<u8>>) -> Result<Plugins, Failure> {
     let path = if args.no_plugins { SearchPath::default() } else { search_path(config, &args.plugin_dir)? };
-    let mut host = PluginHost::new(host_config(config));
+    let mut host = PluginHost::new(PluginHostConfig { saved, ..host_config(config) });
     // Each was said in the log already.
     host.load_search(&path);
     host.set_max_log_level(log::max_level());

@@ -1,5 +1,6 @@
 //! `reef seed`: verifies a torrent's files, then serves them until interrupted.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use reef_engine::TorrentId;
@@ -22,9 +23,9 @@ pub(crate) fn run(args: &SeedArgs, global: &Global) -> Outcome {
     let metainfo = source::read_torrent(&args.torrent)?;
     let dir = content::folder(&args.dir, &metainfo.info)?;
     let torrent = wanted::to_seed(metainfo, &dir, &args.network)?;
-    let plugins = plugin::load(&config, &args.session)?;
+    let plugins = plugin::load(&config, &args.session, BTreeMap::new())?;
     let (name, peers) = (torrent.name.clone(), torrent.peers.clone());
-    let client = Client::start(Setup::of(config, plugins))?;
+    let client = Client::start(Setup::of(config, plugins, None))?;
     let outcome = client.add(torrent).and_then(|id| {
         let wishes = Wishes {
             seeding: Seeding::Forever,

@@ -1,6 +1,6 @@
 //! `reef seed` and `reef get` against each other over loopback.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -176,4 +176,56 @@ fn two_processes_do_not_share_a_download() {
     check(dir.path(), &get(&["--peer", &silent]), 1, &format!("process {}", first.id()));
     signal(&first, Signal::TERM);
     assert_eq!(first.wait().expect("it ends").code(), Some(130));
+}
+
+#[test]
+fn a_torrent_file_is_fetched_from_a_web_server() {
+    let dir = world();
+    let torrent = std::fs::read(dir.path().join("photos.torrent")).expect("there");
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("an address");
+    let thread = std::thread::spawn(move || {
+        for body in [&torrent[..], b"<html>"] {
+            let (mut stream, _) = server.accept().expect("a connection");
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).expect("a request");
+            assert!(request[..length].starts_with(b"GET /photos.torrent "));
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())
+                .expect("sent");
+            stream.write_all(body).expect("sent");
+        }
+    });
+    let url = format!("http://{address}/photos.torrent");
+    let seed = Seed::start(dir.path(), "photos.torrent", "data");
+    let args = ["get", &url, "-o", "out", "--no-plugins", "--peer", &seed.address];
+    check(dir.path(), &args, 0, "photos: complete");
+    same_files(dir.path(), &["photos/a.jpg", "photos/sub/b.jpg"]);
+    check(dir.path(), &["show", &url], 1, "photos.torrent: not a torrent");
+    thread.join().expect("both were asked for");
+}
+
+#[test]
+fn several_torrents_are_got_at_once_and_one_that_fails_fails_the_whole() {
+    let dir = world();
+    check(dir.path(), &["create", "data/photos/a.jpg", "-o", "a.torrent"], 0, "");
+    let photos = Seed::start(dir.path(), "photos.torrent", "data");
+    let single = Seed::start(dir.path(), "a.torrent", "data/photos");
+    let peers = ["--peer", &photos.address, "--peer", &single.address];
+    let text = check(dir.path(), &get(&[&["a.torrent"], &peers[..]].concat()), 0, "photos: complete");
+    assert!(text.contains("a.jpg: complete"), "{text}");
+    same_files(dir.path(), &["photos/a.jpg", "photos/sub/b.jpg"]);
+
+    let args = [&["get", "photos.torrent", "a.torrent", "-o", "other", "--no-plugins", "--timeout", "1s"], &peers[..2]];
+    let text = check(dir.path(), &args.concat(), 1, "photos: complete");
+    assert!(text.contains("reef: a.jpg: nothing arrived for 1s"), "{text}");
+    check(dir.path(), &get(&["photos.torrent"]), 2, "named before");
+}
+
+#[test]
+fn seeding_goes_on_for_the_time_that_was_asked_for() {
+    let dir = world();
+    let seed = Seed::start(dir.path(), "photos.torrent", "data");
+    let start = std::time::Instant::now();
+    check(dir.path(), &get(&["--peer", &seed.address, "--seed-time", "1s"]), 0, "photos: complete");
+    assert!(start.elapsed() >= std::time::Duration::from_secs(1));
 }
