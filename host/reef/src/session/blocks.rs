@@ -87,27 +87,42 @@ mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;
 
+    fn file(content: &[u8]) -> Arc<std::fs::File> {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(content, 0).unwrap();
+        Arc::new(file)
+    }
+
+    /// Asks for a block, and checks for how many more its window is then believed; `None` for a window not remembered.
+    fn check(cached: &mut Cached, file: &Arc<std::fs::File>, offset: u64, believed: Option<u32>) {
+        let range = FileRange { file: Arc::clone(file), offset, length: 16 << 10 };
+        assert!(cached.holds(&range));
+        let of = |s: &&Slot| s.file == Arc::as_ptr(file) as usize && s.window == offset / WINDOW;
+        assert_eq!(cached.slots.iter().find(of).map(|s| s.uses_left), believed, "{offset}");
+    }
+
     #[test]
-    fn a_window_is_believed_for_a_while_and_one_file_is_not_taken_for_another() {
-        let file = |content: &[u8]| {
-            let file = tempfile::tempfile().unwrap();
-            file.write_all_at(content, 0).unwrap();
-            Arc::new(file)
-        };
-        let files = [file(&[1; 600 << 10]), file(b"short")];
-        let mut cached = Cached::default();
-        let mut check = |file: usize, offset: u64, believed: u32| {
-            let range = FileRange { file: Arc::clone(&files[file]), offset, length: 16 << 10 };
-            assert!(cached.holds(&range));
-            let of = |s: &&Slot| s.file == Arc::as_ptr(&files[file]) as usize && s.window == offset / WINDOW;
-            assert_eq!(cached.slots.iter().find(of).map_or(0, |s| s.uses_left), believed, "{file} {offset}");
-        };
-        check(0, 0, USES);
-        check(0, 16 << 10, USES - 1);
-        check(0, 300 << 10, USES);
-        check(1, 0, USES);
-        check(0, 32 << 10, USES - 2);
-        // A block over the end of a window is looked at by itself.
-        check(0, (256 << 10) - 100, USES);
+    fn a_window_is_believed_for_a_while() {
+        let (file, mut cached) = (file(&[1; 600 << 10]), Cached::default());
+        check(&mut cached, &file, 0, Some(USES));
+        for uses in (0..USES).rev() {
+            check(&mut cached, &file, 16 << 10, Some(uses));
+        }
+        check(&mut cached, &file, 16 << 10, Some(USES));
+        check(&mut cached, &file, 300 << 10, Some(USES));
+    }
+
+    #[test]
+    fn a_block_over_the_end_of_a_window_is_looked_at_by_itself() {
+        let (file, mut cached) = (file(&[1; 600 << 10]), Cached::default());
+        check(&mut cached, &file, WINDOW - 100, Some(USES));
+        check(&mut cached, &file, WINDOW - 100, Some(USES));
+    }
+
+    #[test]
+    fn one_file_is_not_taken_for_another() {
+        let (one, other, mut cached) = (file(&[1; 100]), file(&[2; 100]), Cached::default());
+        cached.slots.fill(Slot { file: Arc::as_ptr(&one) as usize, window: 0, uses_left: 5 });
+        check(&mut cached, &other, 0, Some(USES));
     }
 }

@@ -13,7 +13,7 @@ use crate::resolve::Resolver;
 use crate::rt::Sender;
 use crate::store::Store;
 use bytes::Bytes;
-use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time, TorrentId};
+use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
