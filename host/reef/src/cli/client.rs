@@ -34,6 +34,9 @@ use super::wanted;
 /// How long an orderly stop may take.
 const STOP_TIME: Duration = Duration::from_millis(3500);
 
+/// How long after the start the torrents are first looked at.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+
 /// How many events wait to be shown.
 const WAITING_EVENTS: usize = 1024;
 
@@ -159,7 +162,7 @@ impl Client {
             .name("alerts".to_owned())
             .spawn(move || forward(stream, &sender))
             .map_err(|error| Failure::new(format!("no thread for the session's events: {error}")))?;
-        Ok(Self { session, alerts, interrupted, next_second: Cell::new(Instant::now()) })
+        Ok(Self { session, alerts, interrupted, next_second: Cell::new(Instant::now() + FIRST_LOOK) })
     }
 
     /// Adds a torrent, with what is known of it from an earlier run.

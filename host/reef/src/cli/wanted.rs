@@ -22,11 +22,11 @@ const FLAGS: TorrentFlags =
 
 /// The torrents that `reef get` is to add, each checked for what can be known before.
 pub(crate) fn to_download(args: &GetArgs) -> Result<Vec<AddTorrent>, Failure> {
+    let sources = args.sources.iter().map(|text| Source::read(text)).collect::<Result<Vec<_>, _>>()?;
     let peers = resolve_peers(&args.network.peer)?;
     room::prepare(&args.output)?;
-    let mut torrents: Vec<AddTorrent> = Vec::with_capacity(args.sources.len());
-    for text in &args.sources {
-        let source = Source::read(text)?;
+    let mut torrents: Vec<AddTorrent> = Vec::with_capacity(sources.len());
+    for (source, text) in sources.into_iter().zip(&args.sources) {
         let mut torrent = base(&source, &args.output, &peers, &args.network);
         if args.sequential {
             torrent.flags = torrent.flags.with(TorrentFlags::SEQUENTIAL_DOWNLOAD);

@@ -292,8 +292,11 @@ impl Watch {
                 self.progress.note(&message);
             }
             if !was_complete && watched.complete_since.is_some() && self.wishes.announce_complete {
-                let time = text::elapsed(now.duration_since(watched.started));
-                let message = format!("{}: complete, {} in {time}", watched.name, text::size(status.wanted));
+                let how = match watched.connected.is_empty() {
+                    true => ", which was all there".to_owned(),
+                    false => format!(" in {}", text::elapsed(now.duration_since(watched.started))),
+                };
+                let message = format!("{}: complete, {}{how}", watched.name, text::size(status.wanted));
                 progress::beside_bars(|| out::line(&clean(&message)));
             }
         }

@@ -125,7 +125,7 @@ impl DiskPool {
 
     /// Where a block's bytes are, in order, if all of them are in files that are open; otherwise
     /// [`Self::read_block`] finds them (and opens the files). Does no I/O. The block is not looked at: whether the
-    /// bytes are in the page cache is told by [`in_page_cache`].
+    /// bytes are in the page cache is told by [`super::in_page_cache`].
     pub fn ranges(&self, torrent: TorrentId, request: &BlockRequest) -> Option<Vec<FileRange>> {
         self.shared.storage(torrent)?.ranges(request)
     }
