@@ -29,6 +29,7 @@ impl Session {
         if !peer.local.interested && content.picker.is_missing(piece) {
             self.update_interest(conn);
         }
+        self.close_if_redundant(conn, hooks);
     }
 
     pub(super) fn on_bitfield(&mut self, conn: ConnId, bits: Bytes, hooks: &mut dyn Hooks) {
