@@ -37,8 +37,10 @@ impl NodeId {
 pub struct Tally {
     /// Pieces of files that it found and hashed.
     pub checks: u64,
-    /// Payload of blocks that it received.
+    /// Payload of blocks that were sent to it.
     pub received: u64,
+    /// Bytes that it read from its connections.
+    pub read: u64,
     /// Payload of blocks that it sent.
     pub sent: u64,
     /// Times that its clock rang with nothing else to do.

@@ -16,7 +16,7 @@ use crate::node::{MakeHooks, Node, NodeId, Tally};
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use reef_engine::status::TorrentStatus;
-use reef_engine::{AddTorrent, Alert, Command, Input, Reply, ReplyToken, Settings, Time, TorrentFlags};
+use reef_engine::{Action, AddTorrent, Alert, Command, Input, Reply, ReplyToken, Settings, Time, TorrentFlags};
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -169,6 +169,11 @@ impl World {
         self.next_token += 1;
         self.input(id, Input::Command { token, command });
         self.node(id).replies.remove(&token)
+    }
+
+    /// Has a node's session do what plugins could ask for from threads of their own.
+    pub fn act(&mut self, id: NodeId, actions: Vec<Action>) {
+        self.input(id, Input::Actions(actions));
     }
 
     /// A node's torrents as they are now; empty while it is down.

@@ -135,6 +135,7 @@ impl World {
                     return;
                 }
             }
+            self.node(end.node).tally.read += data.len() as u64;
             self.input(end.node, Input::Received { conn: end.conn, data });
         }
     }
