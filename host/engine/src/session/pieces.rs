@@ -47,28 +47,33 @@ impl Session {
     }
 
     pub(super) fn on_have_all(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
-        if self.ask_peer(conn, &PeerEvent::HaveAll, hooks) == Asked::Standard {
+        if self.ask_peer(conn, &PeerEvent::HaveAll, hooks) == Asked::Standard && self.is_first_word(conn, hooks) {
             self.set_remote_pieces(conn, Pieces::All, hooks);
         }
     }
 
     pub(super) fn on_have_none(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
-        if self.ask_peer(conn, &PeerEvent::HaveNone, hooks) == Asked::Standard {
+        if self.ask_peer(conn, &PeerEvent::HaveNone, hooks) == Asked::Standard && self.is_first_word(conn, hooks) {
             let pieces = self.num_pieces_of(conn).map_or_else(Pieces::unknown, |n| Pieces::Some(Bitfield::new(n)));
             self.set_remote_pieces(conn, pieces, hooks);
         }
     }
 
+    /// Whether a peer has not said yet which pieces it has. BEP 6: `have all` and `have none` after that are a mistake.
+    fn is_first_word(&mut self, conn: ConnId, hooks: &mut dyn Hooks) -> bool {
+        let first = self.peers.get(&conn).is_some_and(|p| !p.remote.told_pieces);
+        if !first {
+            self.close(conn, "told its pieces twice", hooks);
+        }
+        first
+    }
+
     /// The peer's word on all its pieces. BEP 3 allows it as the first message alone, but aria2 sends a bitfield in place
-    /// of many haves as well, so a later one replaces what was known. `have all` and `have none` after it are a mistake.
+    /// of many haves as well, so a later one replaces what was known.
     fn set_remote_pieces(&mut self, conn: ConnId, pieces: Pieces, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if matches!(pieces, Pieces::All) && !peer.remote.fast {
             return self.close(conn, "have all without the fast extension", hooks);
-        }
-        let is_bitfield = matches!(pieces, Pieces::Some(_) | Pieces::Early { bitfield: Some(_), .. });
-        if peer.remote.told_pieces && !is_bitfield {
-            return self.close(conn, "told its pieces twice", hooks);
         }
         peer.remote.told_pieces = true;
         let before = std::mem::replace(&mut peer.remote.pieces, pieces);
