@@ -123,7 +123,11 @@ Examples:
   reef get a.torrent b.torrent --download-limit 2M --keep-seeding
 
 Run the same command again to go on where it stopped. Ctrl-C stops in order; a second Ctrl-C at once.
-The exit status is 0 only when everything that was wanted is verified and written.";
+The exit status is 0 only when everything that was wanted is verified and written.
+
+With --json each line is an object. `event` says what happened: torrent_added, metadata_received, torrent_finished,
+torrent_error, peer_connected, tracker_reply, tracker_error and so on, with a `message` in words; and each second `status`,
+with progress (0 to 1), state, download_rate and upload_rate (bytes a second), num_peers and eta (seconds).";
 
 const SEED_EXAMPLES: &str = "\
 Examples:

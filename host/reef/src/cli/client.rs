@@ -43,6 +43,9 @@ const WAITING_EVENTS: usize = 1024;
 /// How many ports are tried when none was asked for.
 const PORTS_TRIED: u16 = 9;
 
+/// What is worth saying to a person: everything but each piece and file.
+pub(crate) const USUAL_ALERTS: u32 = Category::ALL.0 & !Category::PROGRESS.0;
+
 /// What a session starts from.
 pub(crate) struct Setup {
     /// Settings of the session.
@@ -55,6 +58,8 @@ pub(crate) struct Setup {
     pub(crate) plugins: PluginHost,
     /// The file that keeps its state, if it is to keep any.
     pub(crate) state: Option<PathBuf>,
+    /// Categories of alerts to report.
+    pub(crate) alerts: u32,
 }
 
 impl Setup {
@@ -63,7 +68,12 @@ impl Setup {
         let listen: Vec<SocketAddr> = config.listen.iter().flat_map(|listen| listen.addresses()).collect();
         let (listen, listen_otherwise) =
             if listen.is_empty() { (usual_addresses(), every_address(0)) } else { (listen, Vec::new()) };
-        Self { settings: config.settings, listen, listen_otherwise, plugins: plugins.host, state }
+        Self { settings: config.settings, listen, listen_otherwise, plugins: plugins.host, state, alerts: USUAL_ALERTS }
+    }
+
+    /// Has every alert reported, for programs.
+    pub(crate) fn with_every_alert(self) -> Self {
+        Self { alerts: Category::ALL.0, ..self }
     }
 }
 
@@ -155,7 +165,7 @@ impl Client {
         })
         .map_err(|error| Failure::new(error.to_string()))?;
         let (sender, alerts) = sync_channel(WAITING_EVENTS);
-        let stream = session.subscribe(Category::ALL.0, WAITING_EVENTS);
+        let stream = session.subscribe(setup.alerts, WAITING_EVENTS);
         let interrupted = Arc::new(AtomicBool::new(false));
         on_interrupt(&interrupted, sender.clone());
         thread::Builder::new()

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use reef::disk::hash_files;
+use reef_proto::bencode::Limits;
 use reef_proto::create::{Content, NewFile, NewTorrent, PieceHashes, Plan};
 use reef_proto::hash::Sha1Hash;
 use reef_proto::magnet::Magnet;
@@ -150,7 +151,7 @@ fn text(name: &std::ffi::OsStr, path: &Path) -> Result<String, Failure> {
 /// A torrent file may be made again; anything else that has the name was not meant.
 fn refuse_to_overwrite(output: &Path) -> Result<(), Failure> {
     let is_other = match fs::metadata(output) {
-        Ok(metadata) if metadata.is_dir() => true,
+        Ok(metadata) if metadata.is_dir() || metadata.len() > Limits::TORRENT.max_size as u64 => true,
         Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
             fs::read(output).ok().is_none_or(|bytes| Metainfo::parse(&bytes).is_err())
         }

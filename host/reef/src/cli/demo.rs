@@ -17,7 +17,7 @@ use reef_proto::metainfo::Metainfo;
 use sha1::{Digest as _, Sha1};
 
 use super::args::{DemoArgs, Global};
-use super::client::{Client, Event, Setup, ended};
+use super::client::{Client, Event, Setup, USUAL_ALERTS, ended};
 use super::config::Config;
 use super::failure::{Exit, Failure, Outcome};
 use super::text::{clean, elapsed, rate, size};
@@ -99,6 +99,7 @@ impl Demo<'_> {
             listen_otherwise: Vec::new(),
             plugins: plugins.host,
             state: Some(self.folder.join(format!("{name}.redb"))),
+            alerts: USUAL_ALERTS,
         })?;
         client.add(torrent)?;
         Ok((client, Instant::now()))

@@ -28,7 +28,8 @@ pub(crate) fn run(args: &GetArgs, global: &Global) -> Outcome {
     for torrent in torrents.iter().filter(|torrent| torrent.metainfo.is_none()) {
         plugins.require_metadata(&torrent.name)?;
     }
-    let client = Client::start(Setup::of(config, plugins, state))?;
+    let setup = Setup::of(config, plugins, state);
+    let client = Client::start(if args.json { setup.with_every_alert() } else { setup })?;
     let outcome = download(&client, torrents, args, global);
     client.stop();
     outcome

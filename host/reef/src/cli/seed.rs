@@ -25,7 +25,8 @@ pub(crate) fn run(args: &SeedArgs, global: &Global) -> Outcome {
     let torrent = wanted::to_seed(metainfo, &dir, &args.network)?;
     let plugins = plugin::load(&config, &args.session, BTreeMap::new())?;
     let (name, peers) = (torrent.name.clone(), torrent.peers.clone());
-    let client = Client::start(Setup::of(config, plugins, None))?;
+    let setup = Setup::of(config, plugins, None);
+    let client = Client::start(if args.json { setup.with_every_alert() } else { setup })?;
     let outcome = client.add(torrent).and_then(|id| {
         let wishes = Wishes {
             seeding: Seeding::Forever,
