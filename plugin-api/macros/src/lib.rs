@@ -10,17 +10,15 @@ use proc_macro::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 pub fn hooks(_: TokenStream, item: TokenStream) -> TokenStream {
     let mut tokens: Vec<TokenTree> = item.into_iter().collect();
     match tokens.pop() {
-        Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace => {
-            match trait_name(&tokens) {
-                Some(name) => {
-                    tokens.push(TokenTree::Group(with_mask(&body, &name)));
-                    tokens.into_iter().collect()
-                }
-                None => error(
-                    "#[hooks] belongs on `impl SessionPlugin for …`, `impl TorrentPlugin for …` or `impl PeerPlugin for …`",
-                ),
+        Some(TokenTree::Group(body)) if body.delimiter() == Delimiter::Brace => match trait_name(&tokens) {
+            Some(name) => {
+                tokens.push(TokenTree::Group(with_mask(&body, &name)));
+                tokens.into_iter().collect()
             }
-        }
+            None => error(
+                "#[hooks] belongs on `impl SessionPlugin for …`, `impl TorrentPlugin for …` or `impl PeerPlugin for …`",
+            ),
+        },
         _ => error("#[hooks] belongs on an impl block"),
     }
 }
@@ -51,9 +49,7 @@ fn with_mask(body: &Group, trait_name: &Ident) -> Group {
         if let [TokenTree::Ident(keyword), TokenTree::Ident(method)] = pair
             && keyword.to_string() == "fn"
         {
-            mask.push_str(&format!(
-                " | ::reef_plugin_api::bits::{trait_name}::{method}"
-            ));
+            mask.push_str(&format!(" | ::reef_plugin_api::bits::{trait_name}::{method}"));
         }
     }
     mask.push(';');
