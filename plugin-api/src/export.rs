@@ -88,7 +88,7 @@ impl<E: Exported> Root<E> {
 
 /// Makes this library a plugin: exports its manifest and the root of its functions.
 ///
-/// Once in a `cdylib`, with the type that implements [`SessionPlugin`](crate::SessionPlugin). Does not compile with
+/// Once in a `cdylib`, with the type that implements [`SessionPlugin`]. Does not compile with
 /// `panic = "abort"`: a panic has to be caught, or it would take the host down.
 #[macro_export]
 macro_rules! export_plugin {
