@@ -54,7 +54,14 @@ fn seed(dir: &Path, address: SocketAddr) -> Result<(), Box<dyn Error>> {
     wait_for(&mut alerts, |alert| matches!(alert, Alert::TorrentChecked { .. }))?;
     println!("seeding on {}", session.listen_addresses()[0]);
     let before = cost();
+    let log = std::thread::spawn(move || {
+        while let Some(alert) = rt::block_on(alerts.next()) {
+            log::debug!("{alert}");
+        }
+    });
     std::io::stdin().read_to_end(&mut Vec::new())?;
+    drop(session);
+    log.join().map_err(|_| "the log's thread panicked")?;
     report("upload", before, Path::new(dir))
 }
 

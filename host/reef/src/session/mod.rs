@@ -116,9 +116,10 @@ impl Session {
             stopped: false,
         };
         let (running, done) = rt::bounded(1);
+        let ending = Ending { subscribers: Arc::clone(&subscribers), _running: running };
         let thread = rt::spawn_thread("reef-net", move || {
+            let _ending = ending;
             rt::block_on(shell.run());
-            drop(running);
         })?;
         Ok(Self { inbox, subscribers, addresses, stored, done, thread: Some(thread) })
     }
@@ -199,6 +200,18 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.join();
+    }
+}
+
+/// Tells everybody who waits that the session has ended, also when its thread panicked.
+struct Ending {
+    subscribers: Arc<Subscribers>,
+    _running: rt::Sender<()>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.subscribers.end();
     }
 }
 

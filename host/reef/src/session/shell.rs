@@ -159,7 +159,6 @@ impl Shell {
         if let Some(Err(e)) = self.store.as_ref().map(Store::flush) {
             log::error!("the session's state was not saved: {e}");
         }
-        self.subscribers.end();
     }
 }
 

@@ -1,9 +1,11 @@
 use super::*;
-use reef_engine::alert::Category;
-use reef_engine::{AddTorrent, Alert, TorrentFlags};
+use reef_engine::alert::{Category, CustomAlert};
+use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict};
+use reef_engine::{Action, Actions, AddTorrent, Alert, Hooks, PeerRef, TorrentFlags, View};
 use reef_proto::metainfo::Metainfo;
 use sha1::{Digest, Sha1};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 const PIECE: usize = 64 << 10;
@@ -111,4 +113,91 @@ fn a_port_in_use_and_a_state_file_in_use_are_one_line_each() {
     };
     check(Config { listen, ..Config::default() }, "port in use: choose another with --listen");
     check(Config { state: Some(state), ..Config::default() }, "in use by another reef");
+}
+
+type Waker = Box<dyn Fn() + Send + Sync>;
+
+/// Plugins that want no hook.
+#[derive(Default)]
+struct Double {
+    waker: Arc<Mutex<Option<Waker>>>,
+    panics: bool,
+}
+
+impl Hooks for Double {
+    fn session_mask(&self) -> u32 {
+        0
+    }
+    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u32 {
+        0
+    }
+    fn remove_torrent(&mut self, _: TorrentId) {}
+    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u32 {
+        0
+    }
+    fn remove_peer(&mut self, _: PeerRef) {}
+    fn torrent_mask(&self, _: TorrentId) -> u32 {
+        0
+    }
+    fn peer_mask(&self, _: PeerRef) -> u32 {
+        0
+    }
+    fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {
+        HandshakeEntries::default()
+    }
+    fn on_session(&mut self, _: &SessionEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
+    fn on_torrent(&mut self, _: TorrentId, _: &TorrentEvent, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
+    fn on_peer(&mut self, _: PeerRef, _: &PeerEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
+}
+
+impl Plugins for Double {
+    fn take_requests(&mut self) -> Vec<Action> {
+        assert!(!self.panics, "as the test wants");
+        let (plugin, what, message) = ("double".to_owned(), "awake".to_owned(), "awake".to_owned());
+        let alert =
+            CustomAlert { plugin, what, message, kind: 10_001, category: u32::MAX, torrent: None, data: Vec::new() };
+        vec![Action::PostAlert(alert)]
+    }
+
+    fn set_waker(&self, waker: Waker) {
+        *self.waker.lock().unwrap() = Some(waker);
+    }
+
+    fn save_state(&mut self) -> Vec<(String, Vec<u8>)> {
+        vec![("plugin/double".to_owned(), b"kept".to_vec())]
+    }
+}
+
+#[test]
+fn what_plugins_ask_for_is_done_and_what_they_save_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = Some(folder.path().join("state"));
+    let plugins = Double::default();
+    let waker = Arc::clone(&plugins.waker);
+    let config = Config { state: state.clone(), plugins: Some(Box::new(plugins)), ..Config::default() };
+    let session = Session::start(config).unwrap();
+    let mut alerts = session.subscribe(Category::PLUGIN.0, 9);
+    (waker.lock().unwrap().as_ref().unwrap())();
+    wait_for(&mut alerts, |a| a.what() == "awake");
+    drop(session);
+    let again = Session::start(Config { state, ..Config::default() }).unwrap();
+    assert_eq!(again.stored_state(), [("plugin/double".to_owned(), "kept".into())]);
+}
+
+#[test]
+fn nobody_waits_for_a_session_that_panicked() {
+    let plugins = Double { panics: true, ..Double::default() };
+    let waker = Arc::clone(&plugins.waker);
+    let session = Session::start(Config { plugins: Some(Box::new(plugins)), ..Config::default() }).unwrap();
+    let mut alerts = session.subscribe(Category::ALL.0, 9);
+    (waker.lock().unwrap().as_ref().unwrap())();
+    assert_eq!(rt::block_on(alerts.next()), None);
+    let reply = session.command_blocking(Command::SessionStatus);
+    assert!(matches!(reply, Reply::Failed(ErrorInfo { code: ErrorCode::Stopping, .. })));
 }
