@@ -158,12 +158,11 @@ impl Session {
         self.greet(conn, id, &handshake, hooks);
     }
 
-    /// Another connection of a torrent to the same peer at the same address.
+    /// Another connection of a torrent to the same peer. Its address does not matter: a machine may have several.
     fn same_peer(&self, conn: ConnId, id: TorrentId, handshake: &Handshake) -> Option<ConnId> {
-        let (torrent, me) = (self.torrents.get(&id)?, self.peers.get(&conn)?);
+        let torrent = self.torrents.get(&id)?;
         let mut others = torrent.peers.iter().filter(|&&c| c != conn).filter_map(|c| self.peers.get(c));
-        let same =
-            |p: &&Peer| p.is_connected() && p.remote.peer_id == handshake.peer_id && p.address.ip() == me.address.ip();
+        let same = |p: &&Peer| p.is_connected() && p.remote.peer_id == handshake.peer_id;
         others.find(same).map(|p| p.conn)
     }
 
