@@ -21,6 +21,14 @@ pub fn fresh_address() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(ip), free_port(ip))
 }
 
+/// 127.0.0.1 with a free port, for what has to be found at the address that its packets come from by default.
+///
+/// # Panics
+/// If the machine has no loopback network.
+pub fn default_address() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), free_port(Ipv4Addr::LOCALHOST))
+}
+
 /// A port of this address that is free for TCP and UDP.
 ///
 /// # Panics

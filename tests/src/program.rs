@@ -125,11 +125,19 @@ impl User {
     /// If it does not.
     #[track_caller]
     pub fn seed(&self, torrent: &Torrent, folder: &Path, more: &[&str]) -> Seed {
-        let address = fresh_address();
+        self.seed_at(fresh_address(), torrent, folder, more)
+    }
+
+    /// Serves a torrent at this address, and waits until it does.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[track_caller]
+    pub fn seed_at(&self, address: SocketAddr, torrent: &Torrent, folder: &Path, more: &[&str]) -> Seed {
         let listen = address.to_string();
         let arguments = [&["seed", torrent.path(), text(folder), "--listen", &listen], more].concat();
         let mut process = self.start(&arguments);
-        process.wait_for(SOON, |line| (line.contains(&listen) && !line.contains("torrent_added")).then_some(()));
+        process.wait_for(SOON, |line| line.starts_with("serving ").then_some(()));
         Seed { address, process }
     }
 }
