@@ -1,3 +1,5 @@
+//! Sockets of a session against plain sockets of the standard library.
+
 use super::*;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

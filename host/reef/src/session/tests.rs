@@ -1,3 +1,5 @@
+//! Sessions as an embedding program has them, with real sockets and files.
+
 use super::*;
 use reef_engine::alert::{Category, CustomAlert};
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict};
