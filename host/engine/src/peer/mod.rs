@@ -55,6 +55,8 @@ pub(crate) struct Peer {
     pub(crate) uploads: VecDeque<BlockRequest>,
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
+    /// Bytes of any kind that the kernel took.
+    pub(crate) drained: Rate,
     /// Which of its events plugins want.
     pub(crate) hooks: u32,
     /// Bytes that may still be read under the rate limit.
@@ -145,6 +147,7 @@ impl Peer {
             uploads: VecDeque::new(),
             download: Rate::new(now),
             upload: Rate::new(now),
+            drained: Rate::new(now),
             hooks: 0,
             read_quota: ReadQuota::Unlimited,
             parole: false,

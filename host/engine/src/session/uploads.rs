@@ -7,6 +7,9 @@ use crate::output::Output;
 use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::message::{BlockRequest, Message};
 
+/// Bytes that are queued for a peer however slow its line is.
+const LEAST_QUEUE: u64 = 64 << 10;
+
 /// Bytes of header before a block.
 const PIECE_HEADER: u64 = 13;
 
@@ -45,7 +48,10 @@ impl Session {
 
     /// Hands blocks to the shell until enough is queued for the socket or the rate limit says stop.
     pub(super) fn serve(&mut self, conn: ConnId) {
-        let watermark = self.settings.send_buffer_watermark as u64;
+        let Some(peer) = self.peers.get(&conn).filter(|p| !p.uploads.is_empty()) else { return };
+        // A second of what its line takes: what is queued delays every later message, and cannot be cancelled.
+        let watermark =
+            peer.drained.per_second(self.now).max(LEAST_QUEUE).min(self.settings.send_buffer_watermark as u64);
         loop {
             let Some(peer) = self.peers.get_mut(&conn) else { return };
             let Some(torrent) = peer.torrent else { return };
@@ -79,6 +85,7 @@ impl Session {
     pub(super) fn sent(&mut self, conn: ConnId, bytes: u64, _hooks: &mut dyn Hooks) {
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.queued = peer.queued.saturating_sub(bytes);
+            peer.drained.add(self.now, bytes);
             self.serve(conn);
         }
     }
