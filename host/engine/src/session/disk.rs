@@ -11,7 +11,7 @@ use crate::peer::Peer;
 use crate::status::TorrentState;
 use crate::torrent::Judged;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// The trust at which a peer is banned, as in libtorrent.
@@ -167,6 +167,8 @@ impl Session {
     fn piece_failed(&mut self, id: TorrentId, judged: Judged, hooks: &mut dyn Hooks) {
         let piece = judged.piece;
         let guilty = contributors(&judged);
+        // What was under way when a peer was put on parole says nothing more against it.
+        let on_parole: BTreeSet<SocketAddr> = self.peers.values().filter(|p| p.parole).map(|p| p.address).collect();
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.as_mut() else { return };
         // Blocks of an earlier run have no sender, and may be what is wrong.
@@ -184,9 +186,11 @@ impl Session {
         let mut banned = Vec::new();
         for &address in &guilty {
             // Alone with a bad piece there is no doubt who sent it.
-            let trust = torrent.peer_list.punish(listed_as(&self.peers, address));
-            if trust <= LEAST_TRUST || alone {
-                banned.push(address);
+            if alone || !on_parole.contains(&address) {
+                let trust = torrent.peer_list.punish(listed_as(&self.peers, address));
+                if trust <= LEAST_TRUST || alone {
+                    banned.push(address);
+                }
             }
         }
         if let Some(content) = torrent.content.as_mut() {
