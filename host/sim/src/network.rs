@@ -37,7 +37,7 @@ pub(crate) struct Network {
     peers: BTreeMap<End, End>,
     up_free: BTreeMap<NodeId, Time>,
     down_free: BTreeMap<NodeId, Time>,
-    /// When the last byte of each direction arrives, so that nothing overtakes it.
+    /// When the last byte of each direction reaches the other end's line, so that nothing overtakes it.
     last: BTreeMap<End, Time>,
 }
 
@@ -70,21 +70,24 @@ impl Network {
         self.peers.keys().filter(|e| e.node == node).copied().collect()
     }
 
-    /// When `bytes` sent now from one end to the other have left, and when they arrive.
-    pub(crate) fn send(&mut self, now: Time, from: (End, Line), to: (End, Line), bytes: usize) -> (Time, Time) {
+    /// When `bytes` sent now from one end have left it, and when they reach the line of the other.
+    pub(crate) fn send(&mut self, now: Time, from: (End, Line), latency: Duration, bytes: usize) -> (Time, Time) {
         let (end, line) = from;
         let left = now.max(self.up_free.get(&end.node).copied().unwrap_or(Time::ZERO)) + duration(bytes, line.up);
         self.up_free.insert(end.node, left);
-        let reaches = left + line.latency + to.1.latency;
-        let free = self.down_free.get(&to.0.node).copied().unwrap_or(Time::ZERO);
-        let arrives = reaches.max(free + duration(bytes, to.1.down));
-        self.down_free.insert(to.0.node, arrives.max(free));
-        let arrives = arrives.max(self.last.get(&end).copied().unwrap_or(Time::ZERO));
-        self.last.insert(end, arrives);
-        (left, arrives)
+        let reaches = (left + line.latency + latency).max(self.last.get(&end).copied().unwrap_or(Time::ZERO));
+        self.last.insert(end, reaches);
+        (left, reaches)
     }
 
-    /// When something sent behind everything else arrives.
+    /// When `bytes` that reach a node's line now are through it.
+    pub(crate) fn receive(&mut self, now: Time, node: NodeId, line: Line, bytes: usize) -> Time {
+        let through = now.max(self.down_free.get(&node).copied().unwrap_or(Time::ZERO)) + duration(bytes, line.down);
+        self.down_free.insert(node, through);
+        through
+    }
+
+    /// When something sent behind everything else reaches the other end's line.
     pub(crate) fn after_last(&self, now: Time, end: End, latency: Duration) -> Time {
         (now + latency).max(self.last.get(&end).copied().unwrap_or(Time::ZERO))
     }

@@ -1,5 +1,6 @@
 //! Whole swarms, each from one seed.
 
+use reef_engine::Alert;
 use reef_sim::content::Torrent;
 use reef_sim::faults::Faults;
 use reef_sim::{NodeId, World};
@@ -97,5 +98,25 @@ fn liars_stallers_and_broken_lines_do_not_stop_it() {
         world.set_faults(nodes[3], faults(|f| f.break_connections = 20));
         world.set_faults(nodes[4], faults(|f| f.refuse_dials = 500));
         check(world, &torrent, &nodes, 3600);
+    }
+}
+
+#[test]
+fn liar_is_banned_and_no_honest_peer_is_also_without_plugins() {
+    for seed in 30..36 {
+        let torrent = Torrent::random(seed, "data.bin", 4_000_000, 128 << 10);
+        let mut world = World::new(seed);
+        let seeds: Vec<NodeId> = (0..5).map(|_| world.add_node()).collect();
+        for &n in &seeds {
+            world.set_line(n, 200_000, 200_000, 20);
+            world.seed(n, &torrent);
+        }
+        world.set_faults(seeds[2], Faults { corrupt_blocks: 300, ..Faults::default() });
+        let leech = world.add_node();
+        world.leech(leech, &torrent, &seeds);
+        let world = check(world, &torrent, &[leech], 600);
+        let banned = |a: &Alert| if let Alert::PeerBanned { address, .. } = a { Some(*address) } else { None };
+        let banned: Vec<_> = world.alerts(leech).iter().filter_map(banned).collect();
+        assert_eq!(banned, [seeds[2].address()], "seed {seed}");
     }
 }

@@ -101,11 +101,11 @@ impl World {
         if self.chance(faults.break_connections) {
             return self.break_connection(end, CloseCause::Reset);
         }
-        let to = self.node(other.node).line;
+        let latency = self.node(other.node).line.latency;
         let bytes = data.len() as u64;
-        let (left, arrives) = self.network.send(self.now, (end, line), (other, to), data.len());
+        let (left, reaches) = self.network.send(self.now, (end, line), latency, data.len());
         self.at(left, Event::Sent { at: end, bytes });
-        self.at(arrives, Event::Deliver { to: other, data });
+        self.at(reaches, Event::Arrive { to: other, data: Some(data) });
     }
 
     /// A session closes a connection: the other end hears of it behind everything that was sent.
@@ -117,7 +117,7 @@ impl World {
         node.allowance.remove(&end.conn);
         node.unread.remove(&end.conn);
         self.network.half_close(end);
-        self.at(when, Event::Closed { at: other, cause: CloseCause::Eof });
+        self.at(when, Event::Arrive { to: other, data: None });
     }
 
     pub(super) fn break_connection(&mut self, end: End, cause: CloseCause) {

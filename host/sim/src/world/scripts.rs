@@ -6,7 +6,7 @@ use crate::network::End;
 use crate::node::{Node, NodeId};
 use crate::script::{Heard, Script, Wire};
 use bytes::{Bytes, BytesMut};
-use reef_engine::{CloseCause, Input, ListenerId, Settings};
+use reef_engine::{Input, ListenerId, Settings};
 use reef_proto::handshake::Handshake;
 use reef_proto::message::Message;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl World {
     /// Closes a connection.
     pub fn hang_up(&mut self, wire: Wire) {
         if let Some(other) = self.network.part(wire.0) {
-            self.later(Duration::from_millis(20), Event::Closed { at: other, cause: CloseCause::Eof });
+            self.later(Duration::from_millis(20), Event::Arrive { to: other, data: None });
         }
     }
 }

@@ -17,6 +17,11 @@ pub(super) enum Event {
         to: NodeId,
     },
     Connected(End),
+    /// Bytes, or the end of a connection, reach the line of a node.
+    Arrive {
+        to: End,
+        data: Option<Bytes>,
+    },
     Deliver {
         to: End,
         data: Bytes,
@@ -46,6 +51,7 @@ impl World {
         match event {
             Event::Dial { from, to } => self.dialled(from, to),
             Event::Connected(at) => self.at_end(at, Input::Connected { conn: at.conn }),
+            Event::Arrive { to, data } => self.arrive(to, data),
             Event::Deliver { to, data } => self.deliver(to, data),
             Event::Read(end) => self.read(end),
             Event::Sent { at, bytes } => self.at_end(at, Input::Sent { conn: at.conn, bytes }),
@@ -105,6 +111,16 @@ impl World {
             Some(script) => script.closed(at.conn),
             None => self.input(at.node, Input::Closed { conn: at.conn, cause }),
         }
+    }
+
+    fn arrive(&mut self, to: End, data: Option<Bytes>) {
+        let line = self.node(to.node).line;
+        let through = self.network.receive(self.now, to.node, line, data.as_ref().map_or(0, Bytes::len));
+        let event = match data {
+            Some(data) => Event::Deliver { to, data },
+            None => Event::Closed { at: to, cause: CloseCause::Eof },
+        };
+        self.at(through, event);
     }
 
     fn deliver(&mut self, to: End, data: Bytes) {

@@ -177,7 +177,7 @@ fn unsolicited_blocks_are_wasted_and_then_close() {
     assert!(!s.is_closed(wire));
     assert_eq!(s.world.torrents(s.node)[0].wasted_bytes, 50 * 16_384);
     s.world.say(wire, &vec![block; 100]);
-    s.world.run_for(500);
+    s.world.run_for(1_000);
     assert!(s.is_closed(wire));
     assert_eq!(s.have_pieces(), 0);
 }

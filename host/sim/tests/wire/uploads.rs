@@ -133,6 +133,20 @@ fn cancelled_request_is_rejected_if_it_was_not_served() {
 }
 
 #[test]
+fn little_is_queued_for_a_slow_line_and_the_rest_can_be_cancelled() {
+    let mut s = Stage::seeding();
+    s.world.set_line(s.node, 20_000, 20_000, 20);
+    let wire = unchoked(&mut s, Peer::Fast);
+    let all: Vec<_> = (0..60).map(|i| request(i / 4, i % 4)).collect();
+    s.world.say(wire, &all.iter().map(|r| Message::Request(*r)).collect::<Vec<_>>());
+    let before = blocks(&s.wait(wire, 3_000)).len();
+    s.world.say(wire, &all.iter().map(|r| Message::Cancel(*r)).collect::<Vec<_>>());
+    let heard = s.wait(wire, 60_000);
+    assert!(blocks(&heard).len() <= 5, "{} blocks were under way", blocks(&heard).len());
+    assert_eq!(before + blocks(&heard).len() + rejects(&heard).len(), 60);
+}
+
+#[test]
 fn choke_rejects_what_is_queued_for_fast_peers() {
     let mut s = Stage::with(Settings { upload_rate_limit: 20_000, ..Settings::default() }, true);
     let wire = unchoked(&mut s, Peer::Fast);
