@@ -74,6 +74,7 @@ fn get(dir: &Path, out: &Path, peers: &[&str]) -> Result<(), Box<dyn Error>> {
     add(&session, dir, out, peers)?;
     wait_for(&mut alerts, |alert| matches!(alert, Alert::TorrentFinished { .. }))?;
     println!("finished after {:.2} s", begin.elapsed().as_secs_f64());
+    report_threads()?;
     rt::block_on(session.stop(Duration::from_secs(5)));
     report("download", before, dir)
 }
@@ -99,9 +100,24 @@ fn wait_for(alerts: &mut AlertStream, mut wanted: impl FnMut(&Alert) -> bool) ->
     }
 }
 
+/// What each thread cost so far.
+fn report_threads() -> Result<(), Box<dyn Error>> {
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let path = task?.path();
+        let (user, system) = cost_of(&path);
+        let name = std::fs::read_to_string(path.join("comm"))?;
+        println!("  {}: {:.2} s ({user:.2} user, {system:.2} system)", name.trim(), user + system);
+    }
+    Ok(())
+}
+
 /// Processor seconds of this process so far: user and system.
 fn cost() -> (f64, f64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    cost_of(Path::new("/proc/self"))
+}
+
+fn cost_of(path: &Path) -> (f64, f64) {
+    let stat = std::fs::read_to_string(path.join("stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
     let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default() / 100.0;
     (ticks(11), ticks(12))
