@@ -16,7 +16,7 @@ struct Pump {
 impl Pump {
     fn new(addresses: &[&str]) -> Self {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        Self { net: Net::open(&addresses, Notifier::default()).unwrap(), next_conn: 100, inputs: Vec::new() }
+        Self { net: Net::open(&addresses, Notifier::new().unwrap()).unwrap(), next_conn: 100, inputs: Vec::new() }
     }
 
     fn address(&self) -> SocketAddr {
@@ -306,7 +306,7 @@ fn packets_leave_without_a_listener_and_their_answers_arrive() {
 #[test]
 fn a_port_in_use_is_told_with_its_remedy() {
     let pump = Pump::new(&["127.0.0.1:0"]);
-    let refused = Net::open(&[pump.address()], Notifier::default()).err().unwrap();
+    let refused = Net::open(&[pump.address()], Notifier::new().unwrap()).err().unwrap();
     let expected = format!("cannot listen on {}: port in use: choose another with --listen", pump.address());
     assert_eq!(refused.to_string(), expected);
 }

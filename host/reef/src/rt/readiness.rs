@@ -1,20 +1,21 @@
 //! Which of many sockets are ready, at a cost that does not grow with those that are not.
 //!
-//! The sockets lie in an `epoll` set of their own, which the async reactor sees as one descriptor. A turn of a busy
-//! loop asks the set and leaves the reactor alone; only a loop with nothing to do waits through the reactor. One
-//! registration a socket is enough for its life, because events are edges: a ready socket is reported once and again
-//! only after something changed, so whoever takes an event must use the socket until it says "would block".
+//! The sockets lie in an `epoll` set of their own, which the async reactor sees as one descriptor. A busy loop asks the
+//! set itself, and waits in it for the moment that its peers need; the reactor, whose every wait costs half a dozen
+//! system calls and may pass through its helper thread, only sees a loop that has nothing to do. One registration a
+//! socket is enough for its life, because events are edges: a ready socket is reported once and again only after
+//! something changed, so whoever takes an event must use the socket until it says "would block".
 
 use async_io::{Async, Timer};
-use rustix::event::epoll;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::future::Future;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What happened to a socket.
@@ -33,20 +34,20 @@ pub(crate) struct Ready {
 /// A set of sockets, with a way to wait for them, for a moment, or for another thread.
 pub(crate) struct Readiness {
     set: Async<OwnedFd>,
+    /// What a wait found, for the next [`Self::collect`].
+    found: Vec<Ready>,
     timer: Timer,
     armed: Option<Instant>,
     notifier: Notifier,
 }
 
 impl Readiness {
-    /// An empty set.
+    /// A set of nothing but the notifier, which ends a wait.
     pub(crate) fn new(notifier: Notifier) -> io::Result<Self> {
-        Ok(Self {
-            set: Async::new_nonblocking(epoll::create(epoll::CreateFlags::CLOEXEC)?)?,
-            timer: Timer::never(),
-            armed: None,
-            notifier,
-        })
+        let set = Async::new_nonblocking(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(set.get_ref(), &notifier.0.event, epoll::EventData::new_u64(NOTIFIED), flags)?;
+        Ok(Self { set, found: Vec::new(), timer: Timer::never(), armed: None, notifier })
     }
 
     /// Adds a socket. It leaves the set when it is closed.
@@ -56,26 +57,21 @@ impl Readiness {
     }
 
     /// Appends what happened since the last call, without waiting.
-    pub(crate) fn collect(&self, out: &mut Vec<Ready>) {
-        loop {
-            let mut events = [const { MaybeUninit::uninit() }; EVENTS_A_CALL];
-            // An error here could only be a signal; what is ready is then told at the next call.
-            let Ok((events, _)) = epoll::wait(self.set.get_ref(), &mut events, Some(&IMMEDIATELY)) else { return };
-            out.extend(events.iter().map(Ready::from));
-            if events.len() < EVENTS_A_CALL {
-                return;
-            }
-        }
+    pub(crate) fn collect(&mut self, out: &mut Vec<Ready>) {
+        while self.look(&IMMEDIATELY) == EVENTS_A_CALL {}
+        out.append(&mut self.found);
     }
 
     /// Waits until a socket is ready, the notifier was used, or `until` has come (`None`: however long it takes).
     /// It may also come back without any of these.
     pub(crate) async fn wait(&mut self, until: Option<Instant>) {
+        if self.notifier.is_set() || self.wait_briefly(until) {
+            return;
+        }
         self.arm(until);
-        let Self { set, timer, armed, notifier, .. } = self;
+        let Self { set, timer, armed, .. } = self;
         std::future::poll_fn(|cx| {
-            notifier.listen(cx);
-            if notifier.is_set() || set.poll_readable(cx).is_ready() {
+            if set.poll_readable(cx).is_ready() {
                 return Poll::Ready(());
             }
             if Pin::new(&mut *timer).poll(cx).is_ready() {
@@ -85,6 +81,23 @@ impl Readiness {
             Poll::Pending
         })
         .await;
+    }
+
+    /// Waits in the set itself, for so short a time that nobody else on this thread minds. Whether that was enough.
+    fn wait_briefly(&mut self, until: Option<Instant>) -> bool {
+        let left = until.map_or(BRIEFLY, |at| at.saturating_duration_since(Instant::now()).min(BRIEFLY));
+        let nanoseconds = left.subsec_nanos().into();
+        let found = self.look(&Timespec { tv_sec: 0, tv_nsec: nanoseconds });
+        found > 0 || left < BRIEFLY
+    }
+
+    /// One look into the set. Returns how many events there were.
+    fn look(&mut self, timeout: &Timespec) -> usize {
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS_A_CALL];
+        // An error here could only be a signal; what is ready is then told at the next call.
+        let Ok((events, _)) = epoll::wait(self.set.get_ref(), &mut events, Some(timeout)) else { return 0 };
+        self.found.extend(events.iter().map(Ready::from).filter(|event| event.key != NOTIFIED));
+        events.len()
     }
 
     /// Sets the timer, unless it comes early enough already: a wait that ends too early costs less than a change.
@@ -115,46 +128,45 @@ impl From<&epoll::Event> for Ready {
 }
 
 /// Wakes a loop from another thread. Many notifications before the loop looks are one wake-up.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Notifier(Arc<NotifierState>);
 
-#[derive(Default)]
 struct NotifierState {
-    set: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    is_set: AtomicBool,
+    /// Never read: each write is an edge of its own.
+    event: OwnedFd,
 }
 
 impl Notifier {
+    /// A notifier that was not used.
+    pub(crate) fn new() -> io::Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(Arc::new(NotifierState { is_set: AtomicBool::new(false), event })))
+    }
+
     /// Ends the current wait of the loop, or its next one.
     pub(crate) fn notify(&self) {
-        if !self.0.set.swap(true, Ordering::SeqCst) {
-            let waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        if !self.0.is_set.swap(true, Ordering::SeqCst) {
+            // It could only fail after 2^64 writes.
+            let _ = rustix::io::write(&self.0.event, &1_u64.to_ne_bytes());
         }
     }
 
     /// Forgets earlier notifications; whoever calls this looks at its queues afterwards.
     pub(crate) fn clear(&self) {
-        self.0.set.store(false, Ordering::SeqCst);
+        self.0.is_set.store(false, Ordering::SeqCst);
     }
 
     fn is_set(&self) -> bool {
-        self.0.set.load(Ordering::SeqCst)
-    }
-
-    fn listen(&self, cx: &Context<'_>) {
-        let mut waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
+        self.0.is_set.load(Ordering::SeqCst)
     }
 }
 
 const EVENTS_A_CALL: usize = 128;
 const EARLY_ENOUGH: Duration = Duration::from_millis(100);
-const IMMEDIATELY: rustix::time::Timespec = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+const IMMEDIATELY: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const BRIEFLY: Duration = Duration::from_millis(1);
+const NOTIFIED: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -177,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_socket_is_reported_once_a_change() {
-        let mut readiness = Readiness::new(Notifier::default()).unwrap();
+        let mut readiness = Readiness::new(Notifier::new().unwrap()).unwrap();
         let (mut a, b) = pair();
         readiness.add(&b, 7).unwrap();
         let first = collect(&mut readiness);
@@ -193,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_at_its_moment() {
-        let mut readiness = Readiness::new(Notifier::default()).unwrap();
+        let mut readiness = Readiness::new(Notifier::new().unwrap()).unwrap();
         let until = Instant::now() + Duration::from_millis(5);
         while Instant::now() < until {
             crate::rt::block_on(readiness.wait(Some(until)));
@@ -202,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_notification_ends_a_wait_from_another_thread_and_is_not_lost_before_it() {
-        let notifier = Notifier::default();
+        let notifier = Notifier::new().unwrap();
         let mut readiness = Readiness::new(notifier.clone()).unwrap();
         notifier.notify();
         crate::rt::block_on(readiness.wait(None));

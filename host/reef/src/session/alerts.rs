@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn check(capacity: usize, pushed: u32, expected: &[Alert]) {
-        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::default());
+        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::new(Inbox::new().unwrap()));
         let mut stream = subscribers.subscribe(&inbox, Category::PROGRESS.0, capacity);
         (0..pushed).for_each(|i| subscribers.deliver(&piece(i)));
         let got: Vec<_> = std::iter::from_fn(|| stream.try_next()).collect();
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_said_where_it_was_left_out() {
-        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::default());
+        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::new(Inbox::new().unwrap()));
         let mut stream = subscribers.subscribe(&inbox, Category::PROGRESS.0, 2);
         (0..3).for_each(|i| subscribers.deliver(&piece(i)));
         assert_eq!((stream.try_next(), stream.try_next()), (Some(piece(0)), Some(piece(1))));
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_subscriber_gets_its_categories_and_the_mask_is_what_anybody_wants() {
-        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::default());
+        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::new(Inbox::new().unwrap()));
         let mut errors = subscribers.subscribe(&inbox, Category::ERROR.0, 9);
         let all = subscribers.subscribe(&inbox, Category::PROGRESS.0, 9);
         assert_eq!(subscribers.mask(), Category::ERROR.0 | Category::PROGRESS.0);
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_an_alert_its_time_or_the_session() {
-        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::default());
+        let (subscribers, inbox) = (Arc::<Subscribers>::default(), Arc::new(Inbox::new().unwrap()));
         let mut stream = subscribers.subscribe(&inbox, Category::ALL.0, 9);
         assert_eq!(stream.next_blocking(Duration::ZERO), NextAlert::TimedOut);
         let other = Arc::clone(&subscribers);

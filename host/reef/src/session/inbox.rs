@@ -4,6 +4,7 @@ use crate::rt::{Notifier, Sender};
 use bytes::Bytes;
 use reef_engine::disk::{DiskDone, DiskError};
 use reef_engine::{Command, HttpReply, Reply, RequestId};
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -28,13 +29,17 @@ pub(super) enum Event {
 }
 
 /// The queue.
-#[derive(Default)]
 pub(super) struct Inbox {
     events: Mutex<Vec<Event>>,
     notifier: Notifier,
 }
 
 impl Inbox {
+    /// An empty queue.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self { events: Mutex::default(), notifier: Notifier::new()? })
+    }
+
     /// Queues an event; never waits for the session.
     pub(super) fn push(&self, event: Event) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);

@@ -81,7 +81,7 @@ impl Session {
     /// # Errors
     /// When an address cannot be listened on, the state file cannot be used, or the operating system refuses.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let inbox = Arc::<Inbox>::default();
+        let inbox = Arc::new(Inbox::new()?);
         let net = match Net::open(&config.listen, inbox.notifier()) {
             Err(error) if error.is_in_use() && !config.listen_otherwise.is_empty() => {
                 Net::open(&config.listen_otherwise, inbox.notifier())?
