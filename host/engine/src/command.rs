@@ -61,7 +61,8 @@ pub enum Command {
     SetSettings(Vec<(String, Value)>),
     /// Which alerts to make, as an OR of [`crate::alert::Category`] bits. Reply: `Done`.
     SetAlertMask(u32),
-    /// The set of plugins changed: ask for masks, objects and handshake entries again. Reply: `Done`.
+    /// Let the set of plugins change ([`crate::Hooks::change_plugins`]), then ask for masks and handshake entries again.
+    /// Reply: `Done`.
     PluginsChanged,
     /// Stop in order: tell trackers, close peers, save state. Reply: `Done`, just before [`crate::Output::Stopped`].
     Stop,

@@ -40,6 +40,9 @@ pub trait Hooks {
     fn torrent_mask(&self, torrent: TorrentId) -> u32;
     /// The wanted hooks of a peer, asked again after [`Actions::refresh_masks`].
     fn peer_mask(&self, at: PeerRef) -> u32;
+    /// The set of plugins may change, as it was told: those that come get their objects, those that go lose them. The
+    /// session then asks for every mask, and tells peers whose handshake differs.
+    fn change_plugins(&mut self, _view: &View<'_>, _actions: &mut Actions) {}
     /// What plugins add to the extension handshake with this peer.
     fn extension_handshake(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> HandshakeEntries;
     /// A session event.

@@ -35,6 +35,10 @@ pub trait Source {
     fn peer(&self, at: PeerRef) -> Option<PeerView>;
     /// See [`View::supports`].
     fn supports(&self, at: PeerRef, name: &str) -> bool;
+    /// See [`View::handshakes`].
+    fn handshakes(&self, _at: PeerRef) -> Option<Handshakes> {
+        None
+    }
     /// See [`View::has_piece`].
     fn has_piece(&self, torrent: TorrentId, piece: u32) -> bool;
     /// See [`View::block_senders`].
@@ -99,6 +103,15 @@ pub struct PeerView {
     pub queued_bytes: u64,
 }
 
+/// What a peer said of itself when it connected: kept for plugins that come later.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handshakes {
+    /// The eight reserved bytes of its handshake.
+    pub reserved: [u8; 8],
+    /// Its last extension handshake: a bencoded dictionary.
+    pub extension: Option<Bytes>,
+}
+
 impl<'a> View<'a> {
     /// What this source answers.
     #[must_use]
@@ -150,6 +163,11 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn supports(&self, at: PeerRef, name: &str) -> bool {
         self.source.supports(at, name)
+    }
+    /// What a peer said in its handshakes; `None` before the first.
+    #[must_use]
+    pub fn handshakes(&self, at: PeerRef) -> Option<Handshakes> {
+        self.source.handshakes(at)
     }
     /// Whether a piece is verified and written.
     #[must_use]

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use pieces::Pieces;
 use reef_proto::decoder::{Decoder, Limits};
 use reef_proto::handshake::{Feature, Reserved};
+use reef_proto::hash::Sha1Hash;
 use reef_proto::message::{BlockRequest, Message};
 use reef_proto::peer_id::PeerId;
 use requests::Requests;
@@ -112,8 +113,19 @@ pub(crate) struct Local {
     pub(crate) handshake_sent: bool,
     pub(crate) pieces_sent: bool,
     pub(crate) upload_only_sent: bool,
+    /// What plugins offered in our last extension handshake.
+    pub(crate) offer: Option<Offer>,
     /// Pieces that we give while we choke it (BEP 6).
     pub(crate) allowed_fast: Vec<u32>,
+}
+
+/// What plugins offered in an extension handshake.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Offer {
+    /// The numbers of their messages.
+    pub(crate) numbers: Vec<u8>,
+    /// Of everything that they put into it.
+    pub(crate) digest: Sha1Hash,
 }
 
 /// What the rate limit lets the shell read from a connection.

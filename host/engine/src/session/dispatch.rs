@@ -128,17 +128,12 @@ impl Session {
         self.refresh.masks = false;
     }
 
-    /// The set of plugins changed: new objects where there were none, new masks, new handshakes.
+    /// The set of plugins is to change: new objects, new masks, new handshakes.
     pub(super) fn plugins_changed(&mut self, hooks: &mut dyn Hooks) {
-        let torrents: Vec<TorrentId> = self.torrents.keys().copied().collect();
-        for id in torrents {
-            self.attach_torrent(id, hooks);
-        }
-        let peers: Vec<PeerRef> =
-            self.peers.values().filter_map(|p| Some(PeerRef { torrent: p.torrent?, conn: p.conn })).collect();
-        for at in peers {
-            self.attach_peer(at, hooks);
-        }
+        let mut actions = Actions::default();
+        hooks.change_plugins(&View { source: self }, &mut actions);
+        self.queue_actions(actions, hooks);
+        self.refresh_masks(hooks);
         self.refresh.handshakes = true;
     }
 

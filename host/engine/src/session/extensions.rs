@@ -3,12 +3,14 @@
 
 use super::Session;
 use super::dispatch::Asked;
-use crate::hooks::{Hooks, PeerEvent, PeerRef};
+use crate::hooks::{HandshakeEntries, Hooks, PeerEvent, PeerRef};
 use crate::ids::ConnId;
+use crate::peer::Offer;
 use crate::policy::peer_list::Merged;
 use crate::status::TorrentState;
 use bytes::Bytes;
 use reef_proto::extended::{ExtendedHandshake, HandshakeBuilder};
+use reef_proto::hash::Sha1Hash;
 use reef_proto::message::Message;
 use std::collections::BTreeMap;
 
@@ -54,14 +56,34 @@ impl Extensions {
 }
 
 impl Session {
+    /// Sends the extension handshake, unless the peer was told the same before. Names that are offered no more get the
+    /// number 0, as BEP 10 has it.
     pub(super) fn send_extension_handshake(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.peers.get(&conn).and_then(|p| p.torrent) else { return };
         let added = self.plugin_entries(PeerRef { torrent, conn }, hooks);
         let mut names: Vec<(String, u8)> = BUILT_IN.map(|(n, id)| (n.to_owned(), id)).to_vec();
+        let digest = digest(&added);
+        let mut numbers = Vec::new();
         for name in added.names {
             match self.extensions.number(&name) {
-                Some(number) => names.push((name, number)),
+                Some(number) => {
+                    numbers.push(number);
+                    names.push((name, number));
+                }
                 None => log::warn!("extension {name}: no number is left for it"),
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let offer = Offer { numbers, digest };
+        if peer.local.offer.as_ref() == Some(&offer) {
+            return;
+        }
+        let before = peer.local.offer.replace(offer).unwrap_or_default().numbers;
+        for number in before {
+            if let Some(name) = self.extensions.name(number)
+                && !names.iter().any(|(_, offered)| *offered == number)
+            {
+                names.push((name.to_owned(), 0));
             }
         }
         let Some(peer) = self.peers.get(&conn) else { return };
@@ -92,7 +114,7 @@ impl Session {
         }
     }
 
-    /// The offered names changed: tells every peer again.
+    /// The offered names may have changed: tells every peer for which they did.
     pub(super) fn resend_extension_handshakes(&mut self, hooks: &mut dyn Hooks) {
         let conns: Vec<ConnId> =
             self.peers.values().filter(|p| p.is_connected() && p.remote.extended).map(|p| p.conn).collect();
@@ -169,6 +191,19 @@ impl Session {
             }
         }
     }
+}
+
+/// What tells one set of plugins' entries from another.
+fn digest(added: &HandshakeEntries) -> Sha1Hash {
+    let mut all = Vec::new();
+    let parts = added.names.iter().map(|name| (name.as_str(), b"".as_slice()));
+    for (key, value) in parts.chain(added.entries.iter().map(|(key, value)| (key.as_str(), value.as_ref()))) {
+        all.extend_from_slice(&(key.len() as u64).to_be_bytes());
+        all.extend_from_slice(key.as_bytes());
+        all.extend_from_slice(&(value.len() as u64).to_be_bytes());
+        all.extend_from_slice(value);
+    }
+    Sha1Hash::of(&all)
 }
 
 fn is_upload_only(state: TorrentState) -> bool {

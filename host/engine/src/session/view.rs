@@ -5,7 +5,7 @@ use crate::hooks::{PeerRef, Sender};
 use crate::ids::{ConnId, TorrentId};
 use crate::time::Time;
 use crate::torrent::Torrent;
-use crate::view::{PeerView, Source, TorrentView};
+use crate::view::{Handshakes, PeerView, Source, TorrentView};
 use bytes::Bytes;
 use reef_proto::layout::BLOCK_SIZE;
 
@@ -74,6 +74,11 @@ impl Source for Session {
 
     fn supports(&self, at: PeerRef, name: &str) -> bool {
         self.peer_at(at).is_some_and(|p| p.remote.names.contains_key(name))
+    }
+
+    fn handshakes(&self, at: PeerRef) -> Option<Handshakes> {
+        let peer = self.peer_at(at).filter(|p| p.is_connected())?;
+        Some(Handshakes { reserved: peer.remote.reserved.0, extension: peer.remote.extension_handshake.clone() })
     }
 
     fn has_piece(&self, id: TorrentId, piece: u32) -> bool {
