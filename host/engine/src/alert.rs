@@ -279,4 +279,20 @@ alerts! {
         /// Why.
         reason: String,
     } = 24, "plugin_quarantined", PLUGIN, |(plugin, reason)| format!("plugin {plugin} quarantined: {reason}");
+    /// A plugin was taken out.
+    PluginWithdrawn {
+        /// Its name.
+        plugin: String,
+    } = 25, "plugin_withdrawn", PLUGIN, |(plugin,)| format!("plugin {plugin} withdrawn");
+    /// A plugin's hook has not returned, and the session waits for it.
+    PluginStuck {
+        /// The plugin's name.
+        plugin: String,
+        /// The hook's name.
+        hook: String,
+        /// For how many seconds at least.
+        seconds: u64,
+    } = 26, "plugin_stuck", PLUGIN, |(plugin, hook, seconds)| {
+        format!("plugin {plugin} has not returned from {hook} for {seconds} s: nothing else moves until it does")
+    };
 }

@@ -23,7 +23,7 @@ impl<'a> Context<'a> {
 
     fn act(&self, action: Action) -> Result<(), HostError> {
         let mut actions = self.actions.try_borrow_mut().map_err(|_| HostError::Busy)?;
-        if actions.queued().len() >= MAX_ACTIONS {
+        if !self.handle.may_act() || actions.queued().len() >= MAX_ACTIONS {
             return Err(HostError::Busy);
         }
         actions.push(action);

@@ -56,6 +56,12 @@ impl Hooks for PluginHost {
         self.peers.get(at).map_or(0, |parts| parts.mask())
     }
 
+    fn change_plugins(&mut self, view: &View<'_>, actions: &mut Actions) {
+        self.begin(view, actions);
+        self.make_changes(view, actions);
+        self.settle(actions);
+    }
+
     fn extension_handshake(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> HandshakeEntries {
         self.begin(view, actions);
         let mut all = HandshakeEntries::default();
@@ -116,7 +122,7 @@ impl PluginHost {
         self.settle(actions);
     }
 
-    fn new_torrent(&mut self, index: usize, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) {
+    pub(crate) fn new_torrent(&mut self, index: usize, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) {
         let known = self.torrents.get(torrent).is_some_and(|parts| parts.has(index));
         let Some(plugin) = self.plugins.get_mut(index).filter(|_| !known) else { return };
         let Some(session) = plugin.session.as_mut() else { return };
@@ -128,7 +134,7 @@ impl PluginHost {
         let mut object = match created {
             Ok(Some(object)) => object,
             Ok(None) => return,
-            Err(outcome) => return self.judge(index, outcome, actions),
+            Err(outcome) => return self.judge(index, HookId::NEW_TORRENT, outcome, actions),
         };
         let name = plugin.info.name.clone();
         if let Some(saved) = self.saved_torrent(&name, torrent).cloned()
@@ -139,14 +145,14 @@ impl PluginHost {
             self.beat.leave();
             if matches!(outcome, Outcome::Panicked(_)) {
                 drop(object);
-                return self.judge(index, outcome, actions);
+                return self.judge(index, HookId::LOAD_TORRENT, outcome, actions);
             }
-            self.judge(index, outcome, actions);
+            self.judge(index, HookId::LOAD_TORRENT, outcome, actions);
         }
         self.torrents.insert(torrent, index, object, &self.order);
     }
 
-    fn new_connection(&mut self, index: usize, at: PeerRef, view: &View<'_>, actions: &mut Actions) {
+    pub(crate) fn new_connection(&mut self, index: usize, at: PeerRef, view: &View<'_>, actions: &mut Actions) {
         if self.peers.get(at).is_some_and(|parts| parts.has(index)) {
             return;
         }
@@ -163,10 +169,47 @@ impl PluginHost {
             Ok(Some(object)) => self.peers.insert(at, index, object, &self.order),
             Ok(None) => (),
             Err(Outcome::Error(text)) => {
+                if let Some(plugin) = self.plugins.get_mut(index).filter(|plugin| plugin.trial) {
+                    plugin.fault = Some(text);
+                    return;
+                }
+                let reason = format!("{}: {text}", self.name(index));
+                actions.push(Action::Disconnect { peer: at, reason });
+                self.note_error(index, HookId::NEW_CONNECTION, &text, actions);
+            }
+            Err(outcome) => self.judge(index, HookId::NEW_CONNECTION, outcome, actions),
+        }
+    }
+
+    /// Tells one plugin's object of something that happened to its peer before it was there.
+    pub(crate) fn replay_event(
+        &mut self,
+        index: usize,
+        at: PeerRef,
+        event: &PeerEvent<'_>,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) {
+        let bit = event.bit();
+        let hook = HookId::event(Level::Peer, bit);
+        let Some(parts) = self.peers.get_mut(at) else { return };
+        let Some(part) = parts.0.iter_mut().find(|part| part.plugin == index && part.events & bit != 0) else { return };
+        let Some(plugin) = self.plugins.get(index) else { return };
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, hook);
+        let context = Context::new(view, actions, &plugin.handle);
+        let call = Call::peer(&context, api::TorrentId(at.torrent.0), api::PeerKey(at.conn.0));
+        let outcome = call_peer(&mut part.object, &call, event);
+        self.beat.leave();
+        match outcome {
+            Outcome::Pass | Outcome::Handled => (),
+            // What a handshake says may be a reason to close a peer, whenever it is read.
+            Outcome::Error(text) => {
                 let reason = format!("{}: {text}", self.name(index));
                 actions.push(Action::Disconnect { peer: at, reason });
             }
-            Err(outcome) => self.judge(index, outcome, actions),
+            Outcome::Detach => self.detach_peer(index, at, actions),
+            outcome => self.judge(index, hook, outcome, actions),
         }
     }
 
@@ -193,7 +236,7 @@ impl PluginHost {
                 None
             }
             outcome => {
-                self.judge(index, outcome, actions);
+                self.judge(index, HookId::ADD_HANDSHAKE, outcome, actions);
                 None
             }
         }
@@ -245,8 +288,10 @@ impl PluginHost {
         let hook = HookId::event(Level::Session, bit);
         for index in self.order.clone() {
             let Some(plugin) = self.plugins.get_mut(index) else { continue };
-            if bit == session_bits::Abort {
-                plugin.stopped = true;
+            match bit {
+                session_bits::Abort => plugin.stopped = true,
+                session_bits::Tick => plugin.handle.begin_second(),
+                _ => (),
             }
             let Some(session) = plugin.session.as_mut().filter(|_| plugin.events & bit != 0) else { continue };
             self.sequence += 1;
@@ -254,14 +299,14 @@ impl PluginHost {
             let outcome = call_session(session, &Call::session(&Context::new(view, actions, &plugin.handle)), event);
             self.beat.leave();
             match outcome {
-                Outcome::Pass => (),
+                Outcome::Pass => plugin.conduct.succeeded(hook),
                 Outcome::Handled => return Verdict::Handled,
                 Outcome::Detach => {
                     plugin.events = 0;
                     plugin.session = None;
                     actions.refresh_masks();
                 }
-                outcome => self.judge(index, outcome, actions),
+                outcome => self.judge(index, hook, outcome, actions),
             }
         }
         Verdict::Pass
@@ -291,16 +336,17 @@ impl PluginHost {
             let outcome = call_torrent(&mut part.object, &Call::torrent(&context, api::TorrentId(torrent.0)), event);
             self.beat.leave();
             match outcome {
-                Outcome::Pass => (),
+                Outcome::Pass => plugin.conduct.succeeded(hook),
                 Outcome::Handled => return Verdict::Handled,
-                Outcome::Error(_) => self.judge(index, outcome, actions),
                 Outcome::Detach => {
                     at -= 1;
                     self.detach_torrent(index, torrent, actions);
                 }
-                Outcome::Panicked(_) => {
-                    at -= 1;
-                    self.judge(index, outcome, actions);
+                outcome => {
+                    self.judge(index, hook, outcome, actions);
+                    // Its part is gone if that was too much.
+                    let is_there = self.torrents.get(torrent).is_some_and(|parts| parts.has(index));
+                    at -= usize::from(!is_there);
                 }
             }
         }
@@ -326,11 +372,18 @@ impl PluginHost {
             let outcome = call_peer(&mut part.object, &call, event);
             self.beat.leave();
             match outcome {
-                Outcome::Pass => continue,
+                Outcome::Pass => {
+                    plugin.conduct.succeeded(hook);
+                    continue;
+                }
                 Outcome::Handled => return Verdict::Handled,
-                Outcome::Error(text) => return Verdict::Close(format!("{}: {text}", self.name(index))),
+                Outcome::Error(text) => {
+                    let reason = format!("{}: {text}", self.name(index));
+                    self.note_error(index, hook, &text, actions);
+                    return Verdict::Close(reason);
+                }
                 Outcome::Detach => self.detach_peer(index, at, actions),
-                Outcome::Panicked(_) => self.judge(index, outcome, actions),
+                Outcome::Panicked(_) => self.judge(index, hook, outcome, actions),
             }
             // The part that was asked is gone.
             next -= 1;
@@ -360,11 +413,26 @@ impl PluginHost {
     }
 
     /// Acts on an answer that means the same on every level.
-    fn judge(&mut self, index: usize, outcome: Outcome, actions: &mut Actions) {
+    pub(crate) fn judge(&mut self, index: usize, hook: HookId, outcome: Outcome, actions: &mut Actions) {
         match outcome {
             Outcome::Panicked(reason) => self.quarantine(index, &reason, actions),
-            Outcome::Error(text) => log::warn!("plugin {}: {text}", self.name(index)),
+            Outcome::Error(text) => {
+                log::warn!("plugin {}: {text}", self.name(index));
+                if let Some(plugin) = self.plugins.get_mut(index).filter(|plugin| plugin.trial) {
+                    plugin.fault = Some(format!("{}: {text}", hook.name()));
+                }
+                self.note_error(index, hook, &text, actions);
+            }
             _ => (),
+        }
+    }
+
+    /// Counts an error, which may be one too many.
+    fn note_error(&mut self, index: usize, hook: HookId, text: &str, actions: &mut Actions) {
+        let limits = self.config.limits;
+        let plugin = self.plugins.get(index);
+        if let Some(reason) = plugin.and_then(|plugin| plugin.conduct.failed(hook, text, &limits)) {
+            self.quarantine(index, &reason, actions);
         }
     }
 }

@@ -80,6 +80,17 @@ pub enum Problem {
         /// Its words.
         reason: String,
     },
+    /// A new version could not take the place of the one that takes part.
+    #[error("plugin {name} was not replaced, the version before goes on: {reason}")]
+    NotReplaced {
+        /// The plugin.
+        name: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Nobody of this name takes part.
+    #[error("no plugin of this name takes part in the session")]
+    NotLoaded,
     /// A plugin of this name is there.
     #[error("plugin {name} is left out: {} was loaded first", first.display())]
     Duplicate {

@@ -32,6 +32,9 @@ impl HookId {
     pub(crate) const NEW_TORRENT: Self = Self::beside(Level::Session, 1);
     pub(crate) const SAVE_STATE: Self = Self::beside(Level::Session, 2);
     pub(crate) const LOAD_STATE: Self = Self::beside(Level::Session, 3);
+    pub(crate) const CREATE: Self = Self::beside(Level::Session, 4);
+    pub(crate) const DROP: Self = Self::beside(Level::Session, 5);
+    pub(crate) const ABORT: Self = Self((Level::Session as u8) << 6 | session_bits::Abort.trailing_zeros() as u8);
     pub(crate) const NEW_CONNECTION: Self = Self::beside(Level::Torrent, 0);
     pub(crate) const SAVE_TORRENT: Self = Self::beside(Level::Torrent, 1);
     pub(crate) const LOAD_TORRENT: Self = Self::beside(Level::Torrent, 2);
@@ -49,6 +52,8 @@ impl HookId {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::ADDED => return "added",
+            Self::CREATE => return "create",
+            Self::DROP => return "drop",
             Self::NEW_TORRENT => return "new_torrent",
             Self::NEW_CONNECTION => return "new_connection",
             Self::ADD_HANDSHAKE => return "add_handshake",

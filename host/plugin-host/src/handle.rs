@@ -9,7 +9,7 @@ use reef_plugin_api as api;
 use reef_plugin_api::{HostCalls, HostError, LogLine};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Called when there is something in a queue that was empty.
@@ -45,7 +45,7 @@ impl Mailroom {
         self.pending.store(false, Ordering::SeqCst);
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if !self.pending.swap(true, Ordering::SeqCst) {
             let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(waker) = waker {
@@ -60,7 +60,7 @@ impl Mailroom {
 pub(crate) enum Request {
     /// An action for the session.
     Action(Action),
-    /// One of its threads, or the `Drop` of one of its objects, panicked.
+    /// One of its threads, or the `Drop` of one of its objects, panicked; or it asked for far too much.
     Panicked(String),
 }
 
@@ -70,6 +70,8 @@ pub(crate) struct InstanceHandle {
     gone: AtomicBool,
     random: AtomicU64,
     queue: Mutex<Queue>,
+    /// What its hooks asked for in this second.
+    spent: AtomicU32,
     mailroom: Arc<Mailroom>,
 }
 
@@ -77,6 +79,8 @@ pub(crate) struct InstanceHandle {
 struct Queue {
     requests: VecDeque<Request>,
     bytes: usize,
+    /// How many were refused since the session last looked.
+    refused: usize,
 }
 
 impl InstanceHandle {
@@ -86,6 +90,7 @@ impl InstanceHandle {
             gone: AtomicBool::new(false),
             random: AtomicU64::new(seed),
             queue: Mutex::default(),
+            spent: AtomicU32::new(0),
             mailroom,
         })
     }
@@ -110,6 +115,11 @@ impl InstanceHandle {
             let total = queue.bytes.saturating_add(bytes);
             let urgent = matches!(request, Request::Panicked(_));
             if !urgent && (queue.requests.len() >= MAX_REQUESTS || total > MAX_BYTES) {
+                queue.refused += 1;
+                if queue.refused == FLOOD {
+                    let reason = format!("it flooded its queue: {FLOOD} requests beyond those that fit");
+                    queue.requests.push_back(Request::Panicked(reason));
+                }
                 return Err(HostError::Busy);
             }
             queue.requests.push_back(request);
@@ -117,6 +127,21 @@ impl InstanceHandle {
         }
         self.mailroom.wake();
         Ok(())
+    }
+
+    /// A second of the session begins.
+    pub(crate) fn begin_second(&self) {
+        self.spent.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a hook may ask for one more thing in this second. Asking on regardless is a flood.
+    pub(crate) fn may_act(&self) -> bool {
+        let spent = self.spent.load(Ordering::Relaxed).saturating_add(1);
+        self.spent.store(spent, Ordering::Relaxed);
+        if spent as usize == MAX_A_SECOND + FLOOD {
+            self.report_panic(&format!("its hooks flooded the session: {spent} actions in a second"));
+        }
+        spent as usize <= MAX_A_SECOND
     }
 
     pub(crate) fn write_log(&self, line: &LogLine<'_>) {
@@ -140,6 +165,10 @@ impl InstanceHandle {
 
 /// Requests that an instance may have waiting.
 const MAX_REQUESTS: usize = 4096;
+/// Requests beyond those that an instance may make before it is quarantined.
+const FLOOD: usize = 4 * MAX_REQUESTS;
+/// What its hooks may ask for in a second.
+const MAX_A_SECOND: usize = 65_536;
 /// Bytes of messages in them.
 const MAX_BYTES: usize = 16 << 20;
 
@@ -215,7 +244,6 @@ fn split_mix(state: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicU32;
 
     fn handle() -> (Arc<InstanceHandle>, Arc<Mailroom>) {
         let mailroom = Arc::new(Mailroom::default());
@@ -252,6 +280,28 @@ mod tests {
         assert_eq!(ban(&handle), Err(HostError::Busy));
         handle.report_panic("x");
         assert!(matches!(handle.take().back(), Some(Request::Panicked(_))));
+    }
+
+    #[test]
+    fn who_goes_on_when_the_queue_is_full_is_reported_once() {
+        let (handle, _) = handle();
+        for _ in 0..MAX_REQUESTS + 2 * FLOOD {
+            let _ = ban(&handle);
+        }
+        let taken = handle.take();
+        let floods =
+            taken.iter().filter(|request| matches!(request, Request::Panicked(text) if text.contains("flooded")));
+        assert_eq!((floods.count(), taken.len()), (1, MAX_REQUESTS + 1));
+    }
+
+    #[test]
+    fn hooks_have_so_many_actions_a_second() {
+        let (handle, _) = handle();
+        let allowed = (0..MAX_A_SECOND + FLOOD).filter(|_| handle.may_act()).count();
+        assert_eq!(allowed, MAX_A_SECOND);
+        assert!(matches!(handle.take().back(), Some(Request::Panicked(_))));
+        handle.begin_second();
+        assert!(handle.may_act());
     }
 
     #[test]

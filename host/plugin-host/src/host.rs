@@ -1,9 +1,11 @@
 //! The plugins of one session: which are loaded, in which order they are asked, and what became of them.
 //!
 //! Standard plugins are asked first (in the order of [`crate::STANDARD_PLUGINS`]), then the others by name, however they were
-//! found and whenever they were loaded. A plugin that panicked is quarantined for good: its handle is taken back and
+//! found and whenever they were loaded. A plugin that misbehaved is quarantined: its handle is taken back and
 //! its objects are dropped, and nothing of it is called again.
 
+use crate::change::{Change, PluginImage};
+use crate::conduct::{Conduct, Limits};
 use crate::discover::{discover, rank};
 use crate::error::{LoadError, Problem};
 use crate::events::{HookId, session_events};
@@ -12,10 +14,9 @@ use crate::image::{Image, PluginFile};
 use crate::objects::{Peers, Torrents};
 use crate::search_path::SearchPath;
 use crate::watchdog::Beat;
-use reef_engine::hooks::session_bits;
 use reef_engine::{Action, Actions, Alert};
 use reef_plugin_api::{Call, Host, Outcome, SessionObj};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct PluginHostConfig {
     pub cache_dir: Option<PathBuf>,
     /// What random numbers for plugins' own threads follow from. Hooks get the session's.
     pub seed: u64,
+    /// What plugins may do before they are quarantined.
+    pub limits: Limits,
 }
 
 /// A plugin of a session, as it is now.
@@ -68,7 +71,7 @@ pub enum PluginState {
 /// One instance of an image.
 pub(crate) struct Plugin {
     pub(crate) info: PluginInfo,
-    image: &'static Image,
+    pub(crate) image: &'static Image,
     pub(crate) handle: Arc<InstanceHandle>,
     /// `None` once it has left: detached or quarantined.
     pub(crate) session: Option<SessionObj>,
@@ -77,11 +80,20 @@ pub(crate) struct Plugin {
     pub(crate) stopped: bool,
     /// The messages that it wanted and that another plugin has.
     pub(crate) refused: BTreeSet<String>,
+    pub(crate) conduct: Conduct,
+    /// It has objects for the torrents and peers that were there before it.
+    pub(crate) met: bool,
+    /// It is to take another's place, which goes on if this one fails.
+    pub(crate) trial: bool,
+    /// What went wrong on trial.
+    pub(crate) fault: Option<String>,
+    /// It left in order: nobody needs to hear of it.
+    pub(crate) hidden: bool,
 }
 
 /// The plugins of one session. Give it to the session as its hooks.
 pub struct PluginHost {
-    config: PluginHostConfig,
+    pub(crate) config: PluginHostConfig,
     /// By the number that everything else uses; none is ever removed.
     pub(crate) plugins: Vec<Plugin>,
     /// Those that take part, in the order in which they are asked.
@@ -95,23 +107,32 @@ pub struct PluginHost {
     pub(crate) sequence: u64,
     /// What the session has not been told yet, because it was not calling.
     pub(crate) owed: Actions,
+    /// What plugins saved that have left since.
+    pub(crate) left: BTreeMap<String, Vec<u8>>,
+    /// Changes that wait for the session's call.
+    pub(crate) changes: VecDeque<Change>,
+    pub(crate) changed: Vec<Result<PluginInfo, LoadError>>,
 }
 
 impl PluginHost {
     /// A host without plugins.
     #[must_use]
     pub fn new(config: PluginHostConfig) -> Self {
+        let mailroom = Arc::<Mailroom>::default();
         Self {
+            beat: Beat::start(config.limits.budget, mailroom.clone()),
             config,
             plugins: Vec::new(),
             order: Vec::new(),
             torrents: Torrents::default(),
             peers: Peers::default(),
             claims: BTreeMap::new(),
-            mailroom: Arc::default(),
-            beat: Beat::start(),
+            mailroom,
             sequence: 0,
             owed: Actions::default(),
+            left: BTreeMap::new(),
+            changes: VecDeque::new(),
+            changed: Vec::new(),
         }
     }
 
@@ -120,8 +141,9 @@ impl PluginHost {
     pub fn load_search(&mut self, path: &SearchPath) -> Vec<LoadError> {
         let (found, mut errors) = discover(path, |name| self.loaded_from(name));
         for (file, plugin) in found {
-            let settings = self.config.settings.get(&plugin.manifest.name).cloned().unwrap_or_default();
-            if let Err(problem) = self.start(&file, &plugin, &settings) {
+            let image = plugin.image(self.config.cache_dir.as_deref());
+            let image = image.map(|image| PluginImage { info: plugin.info(&file), image });
+            if let Err(problem) = image.and_then(|image| self.start(&image)) {
                 errors.push(LoadError::new(&file, problem));
             }
         }
@@ -149,10 +171,17 @@ impl PluginHost {
             Some(first) => Err(Problem::Duplicate { name: file.manifest.name, first: first.to_owned() }),
             None => Ok(file),
         });
-        read.and_then(|file| self.start(path, &file, settings)).map_err(|problem| LoadError::new(path, problem))
+        let started = read.and_then(|file| {
+            let image = file.image(self.config.cache_dir.as_deref())?;
+            self.config.settings.insert(file.manifest.name.clone(), settings.to_owned());
+            let index = self.start(&PluginImage { info: file.info(path), image })?;
+            self.plugins.get(index).map(|plugin| plugin.info.clone()).ok_or(Problem::NotLoaded)
+        });
+        started.map_err(|problem| LoadError::new(path, problem))
     }
 
-    /// The plugins in the order in which they were loaded, those in quarantine included.
+    /// The plugins in the order in which they were loaded. One in quarantine is among them until another of its name is
+    /// loaded.
     #[must_use]
     pub fn plugins(&self) -> Vec<PluginInfo> {
         let claimed = |plugin: usize| self.claims.iter().filter(move |(_, owner)| **owner == plugin);
@@ -160,41 +189,55 @@ impl PluginHost {
             let extensions = claimed(index).map(|(name, _)| name.clone()).collect();
             PluginInfo { extensions, ..plugin.info.clone() }
         };
-        self.plugins.iter().enumerate().map(with_claims).collect()
+        let followed = |index: usize, name: &str| {
+            self.plugins.iter().skip(index + 1).any(|later| !later.hidden && later.info.name == name)
+        };
+        let shown = |(index, plugin): &(usize, &Plugin)| {
+            let out = matches!(plugin.info.state, PluginState::Quarantined { .. });
+            !plugin.hidden && !(out && followed(*index, &plugin.info.name))
+        };
+        self.plugins.iter().enumerate().filter(shown).map(with_claims).collect()
     }
 
     /// What plugins want to keep until [`PluginHostConfig::saved`], by key: `plugin/<name>`, and
     /// `plugin/<name>/<torrent>` for what belongs to a torrent. Empty values are to be forgotten.
     pub fn save_state(&mut self) -> Vec<(String, Vec<u8>)> {
-        let mut states = Vec::new();
+        let mut states = self.left.clone();
         for index in self.order.clone() {
-            let Self { plugins, torrents, beat, sequence, .. } = self;
-            let Some(plugin) = plugins.get_mut(index) else { continue };
-            let Some(session) = plugin.session.as_mut() else { continue };
-            *sequence += 1;
-            let handle = &*plugin.handle;
-            beat.enter(*sequence, index, HookId::SAVE_STATE);
-            let mut saved = vec![(state_key(&plugin.info.name), session.save_state(&Call::session(handle)))];
-            beat.enter(*sequence, index, HookId::SAVE_TORRENT);
-            for (torrent, object) in torrents.of_plugin(index) {
-                let id = reef_plugin_api::TorrentId(torrent.0);
-                let state = object.save_state(&Call::torrent(handle, id));
-                saved.push((torrent_key(&plugin.info.name, torrent), state));
-            }
-            beat.leave();
-            let mut kept = Vec::new();
-            for (key, state) in saved {
-                match state {
-                    Ok(state) => kept.push((key, state)),
-                    Err(outcome) => self.judge_apart(index, outcome),
-                }
-            }
-            // What a plugin saved before it panicked may be nonsense.
-            if self.order.contains(&index) {
-                states.append(&mut kept);
+            states.extend(self.save_instance(index));
+        }
+        states.into_iter().collect()
+    }
+
+    /// What one plugin wants to keep.
+    pub(crate) fn save_instance(&mut self, index: usize) -> Vec<(String, Vec<u8>)> {
+        let Self { plugins, torrents, beat, sequence, .. } = self;
+        let Some(plugin) = plugins.get_mut(index) else { return Vec::new() };
+        let Some(session) = plugin.session.as_mut() else { return Vec::new() };
+        *sequence += 1;
+        let handle = &*plugin.handle;
+        beat.enter(*sequence, index, HookId::SAVE_STATE);
+        let key = state_key(&plugin.info.name);
+        let mut saved = vec![(key, HookId::SAVE_STATE, session.save_state(&Call::session(handle)))];
+        beat.enter(*sequence, index, HookId::SAVE_TORRENT);
+        for (torrent, object) in torrents.of_plugin(index) {
+            let id = reef_plugin_api::TorrentId(torrent.0);
+            let state = object.save_state(&Call::torrent(handle, id));
+            saved.push((torrent_key(&plugin.info.name, torrent), HookId::SAVE_TORRENT, state));
+        }
+        beat.leave();
+        let mut kept = Vec::new();
+        for (key, hook, state) in saved {
+            match state {
+                Ok(state) => kept.push((key, state)),
+                Err(outcome) => self.judge_apart(index, hook, outcome),
             }
         }
-        states
+        // What a plugin saved before it panicked may be nonsense.
+        if !self.order.contains(&index) {
+            kept.clear();
+        }
+        kept
     }
 
     /// What plugins' own threads asked for since the last call, for [`reef_engine::Input::Actions`]. Empty when
@@ -225,65 +268,95 @@ impl PluginHost {
         }
     }
 
-    /// Where the plugin of this name, which takes part, came from.
-    fn loaded_from(&self, name: &str) -> Option<&Path> {
-        let mut names = self.order.iter().filter_map(|index| self.plugins.get(*index));
-        names.find(|plugin| plugin.info.name == name).map(|plugin| plugin.info.path.as_path())
+    /// Has `tell` called, from a thread of its own, while a hook is stuck that the session waits for.
+    pub fn set_on_stuck(&self, tell: Box<dyn Fn(Alert) + Send + Sync>) {
+        self.beat.set_on_stuck(tell);
     }
 
-    /// Maps the file if it is not yet, and starts an instance.
-    fn start(&mut self, path: &Path, file: &PluginFile, settings: &str) -> Result<PluginInfo, Problem> {
-        let image = file.image(self.config.cache_dir.as_deref())?;
-        let name = image.manifest.name.as_str();
+    /// The plugin of this name that takes part.
+    pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
+        let is_it = |index: &usize| self.plugins.get(*index).is_some_and(|plugin| plugin.info.name == name);
+        self.order.iter().copied().find(is_it)
+    }
+
+    /// Where the plugin of this name, which takes part, came from.
+    pub(crate) fn loaded_from(&self, name: &str) -> Option<&Path> {
+        self.plugins.get(self.index_of(name)?).map(|plugin| plugin.info.path.as_path())
+    }
+
+    /// Starts an instance, which takes part from then on.
+    pub(crate) fn start(&mut self, image: &PluginImage) -> Result<usize, Problem> {
+        let index = self.instantiate(image)?;
+        let Some(plugin) = self.plugins.get_mut(index) else { return Ok(index) };
+        plugin.trial = false;
+        let name = plugin.info.name.clone();
+        let place = self.order.partition_point(|other| {
+            self.plugins.get(*other).is_some_and(|other| rank(&other.info.name) <= rank(&name))
+        });
+        self.order.insert(place, index);
+        if let Err(reason) = self.introduce(index) {
+            self.forget(index, &reason);
+            return Err(Problem::Init { name, reason });
+        }
+        let mut owed = std::mem::take(&mut self.owed);
+        self.announce(index, &mut owed);
+        owed.refresh_masks();
+        self.owed = owed;
+        Ok(index)
+    }
+
+    /// Starts an instance on trial: nobody asks it yet.
+    pub(crate) fn instantiate(&mut self, image: &PluginImage) -> Result<usize, Problem> {
+        let PluginImage { info: about, image } = image;
+        let name = about.name.as_str();
+        let settings = self.config.settings.get(name).map(String::as_str).unwrap_or_default();
         let handle = InstanceHandle::new(name, self.config.seed ^ spread(name), self.mailroom.clone());
-        let session =
-            image.root.init(Host::from_shared(handle.clone()), settings, log::max_level()).map_err(|reason| {
-                handle.revoke();
-                Problem::Init { name: name.to_owned(), reason }
-            })?;
-        let about = file.info(path);
+        let index = self.plugins.len();
+        self.beat.name_plugin(index, name);
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::CREATE);
+        let session = image.root.init(Host::from_shared(handle.clone()), settings, log::max_level());
+        self.beat.leave();
+        let session = session.map_err(|reason| {
+            handle.revoke();
+            Problem::Init { name: name.to_owned(), reason }
+        })?;
         let info = PluginInfo {
-            name: about.name,
-            version: about.version,
-            description: about.description,
+            name: about.name.clone(),
+            version: about.version.clone(),
+            description: about.description.clone(),
             api: about.api,
-            path: about.path,
+            path: about.path.clone(),
             state: PluginState::Loaded,
             extensions: Vec::new(),
         };
-        let events = session_events(session.hooks());
-        let index = self.plugins.len();
-        self.beat.add_plugin(name);
         self.plugins.push(Plugin {
-            info: info.clone(),
+            info,
             image,
             handle,
+            events: session_events(session.hooks()),
             session: Some(session),
-            events,
             stopped: false,
             refused: BTreeSet::new(),
+            conduct: Conduct::default(),
+            met: false,
+            trial: true,
+            fault: None,
+            hidden: false,
         });
-        let place = self.order.partition_point(|other| {
-            self.plugins.get(*other).is_some_and(|other| rank(&other.info.name) <= rank(&info.name))
-        });
-        self.order.insert(place, index);
-        self.attach(index)?;
-        log::info!(
-            "plugin {} {} (interface {}.{}) loaded from {}",
-            info.name,
-            info.version,
-            info.api.0,
-            info.api.1,
-            info.path.display()
-        );
-        self.owed
-            .push(Action::Report(Alert::PluginLoaded { plugin: info.name.clone(), version: info.version.clone() }));
-        self.owed.refresh_masks();
-        Ok(info)
+        Ok(index)
+    }
+
+    /// Says that a plugin takes part.
+    pub(crate) fn announce(&self, index: usize, actions: &mut Actions) {
+        let Some(info) = self.plugins.get(index).map(|plugin| &plugin.info) else { return };
+        let (name, version, (major, minor)) = (&info.name, &info.version, info.api);
+        log::info!("plugin {name} {version} (interface {major}.{minor}) loaded from {}", info.path.display());
+        actions.push(Action::Report(Alert::PluginLoaded { plugin: name.clone(), version: version.clone() }));
     }
 
     /// Gives a new instance what it saved, and tells it that it takes part.
-    fn attach(&mut self, index: usize) -> Result<(), Problem> {
+    pub(crate) fn introduce(&mut self, index: usize) -> Result<(), String> {
         let Some(plugin) = self.plugins.get_mut(index) else { return Ok(()) };
         let name = plugin.info.name.clone();
         let Some(session) = plugin.session.as_mut() else { return Ok(()) };
@@ -295,6 +368,10 @@ impl PluginHost {
             outcome = session.load_state(&call, saved);
         }
         if let Outcome::Error(text) = &outcome {
+            if plugin.trial {
+                self.beat.leave();
+                return Err(format!("the state of the version before is of no use to it: {text}"));
+            }
             log::warn!("plugin {name} starts afresh: its saved state is of no use: {text}");
             outcome = Outcome::Pass;
         }
@@ -304,10 +381,7 @@ impl PluginHost {
         }
         self.beat.leave();
         match outcome {
-            Outcome::Panicked(reason) | Outcome::Error(reason) => {
-                self.forget(index, &reason);
-                Err(Problem::Init { name, reason })
-            }
+            Outcome::Panicked(reason) | Outcome::Error(reason) => Err(reason),
             _ => Ok(()),
         }
     }
@@ -318,16 +392,10 @@ impl PluginHost {
     }
 
     /// Acts on the answer of a hook that was called outside of the session's dispatch.
-    fn judge_apart(&mut self, index: usize, outcome: Outcome) {
-        match outcome {
-            Outcome::Panicked(reason) => {
-                let mut owed = std::mem::take(&mut self.owed);
-                self.quarantine(index, &reason, &mut owed);
-                self.owed = owed;
-            }
-            Outcome::Error(text) => log::warn!("plugin {}: {text}", self.name(index)),
-            _ => (),
-        }
+    fn judge_apart(&mut self, index: usize, hook: HookId, outcome: Outcome) {
+        let mut owed = std::mem::take(&mut self.owed);
+        self.judge(index, hook, outcome, &mut owed);
+        self.owed = owed;
     }
 
     pub(crate) fn name(&self, index: usize) -> &str {
@@ -345,6 +413,13 @@ impl PluginHost {
     #[cold]
     fn empty_queues(&mut self, actions: &mut Actions) {
         self.mailroom.clear_pending();
+        for seen in self.beat.take_overruns() {
+            let limits = self.config.limits;
+            let plugin = self.plugins.get_mut(seen.plugin);
+            if let Some(reason) = plugin.and_then(|plugin| plugin.conduct.overran(&seen, &limits)) {
+                self.quarantine(seen.plugin, &reason, actions);
+            }
+        }
         for index in 0..self.plugins.len() {
             let requests = self.plugins.get(index).map(|plugin| plugin.handle.take()).unwrap_or_default();
             for request in requests {
@@ -356,9 +431,10 @@ impl PluginHost {
         }
     }
 
-    /// Ends a plugin's part in this session because it panicked.
+    /// Ends a plugin's part in this session because of what it did.
     pub(crate) fn quarantine(&mut self, index: usize, reason: &str, actions: &mut Actions) {
-        let Some(name) = self.forget(index, reason) else { return };
+        let on_trial = self.plugins.get(index).is_some_and(|plugin| plugin.trial);
+        let Some(name) = self.forget(index, reason).filter(|_| !on_trial) else { return };
         log::error!("plugin {name} is quarantined, the session goes on without it: {reason}");
         actions.push(Action::Report(Alert::PluginQuarantined { plugin: name, reason: reason.to_owned() }));
         actions.refresh_masks();
@@ -366,7 +442,7 @@ impl PluginHost {
     }
 
     /// Takes back a plugin's handle and drops its objects; returns its name, or `None` if that was done before.
-    fn forget(&mut self, index: usize, reason: &str) -> Option<String> {
+    pub(crate) fn forget(&mut self, index: usize, reason: &str) -> Option<String> {
         let plugin = self.plugins.get_mut(index)?;
         if matches!(plugin.info.state, PluginState::Quarantined { .. }) {
             return None;
@@ -379,9 +455,12 @@ impl PluginHost {
         self.order.retain(|other| *other != index);
         self.claims.retain(|_, owner| *owner != index);
         // Their `Drop` is the plugin's code; the interface's glue catches what it may do.
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::DROP);
         self.peers.remove_plugin(index);
         self.torrents.remove_plugin(index);
         drop(session);
+        self.beat.leave();
         Some(name)
     }
 }
@@ -390,14 +469,7 @@ impl Drop for PluginHost {
     /// Instances are told that the session is over, if it did not tell them, and dropped from the peers up.
     fn drop(&mut self) {
         for index in self.order.clone() {
-            let Some(plugin) = self.plugins.get_mut(index) else { continue };
-            if let Some(session) = plugin.session.as_mut().filter(|_| !plugin.stopped) {
-                self.sequence += 1;
-                let abort = HookId::event(crate::events::Level::Session, session_bits::Abort);
-                self.beat.enter(self.sequence, index, abort);
-                let _ = session.abort(&Call::session(&*plugin.handle));
-                self.beat.leave();
-            }
+            self.tell_end(index);
         }
         self.peers = Peers::default();
         self.torrents = Torrents::default();

@@ -6,6 +6,8 @@
 //!
 //! Nothing here is asynchronous, and no clock or random number reaches a plugin except the session's own.
 
+mod change;
+mod conduct;
 mod context;
 mod discover;
 mod dispatch;
@@ -22,6 +24,8 @@ mod translate;
 mod trust;
 mod watchdog;
 
+pub use change::{Change, PluginImage};
+pub use conduct::Limits;
 pub use discover::find;
 pub use elf::ElfError;
 pub use error::{LoadError, Problem};

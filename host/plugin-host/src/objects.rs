@@ -71,6 +71,11 @@ impl Torrents {
         self.0.get_mut(&torrent)
     }
 
+    /// Every torrent.
+    pub(crate) fn ids(&self) -> Vec<TorrentId> {
+        self.0.keys().copied().collect()
+    }
+
     pub(crate) fn remove(&mut self, torrent: TorrentId) {
         self.0.remove(&torrent);
     }
@@ -116,6 +121,14 @@ impl Peers {
 
     pub(crate) fn get_mut(&mut self, at: PeerRef) -> Option<&mut Parts<PeerObj>> {
         self.0.get_mut(&at.conn).map(|peer| &mut peer.parts)
+    }
+
+    /// Every peer, in the order of the connections.
+    pub(crate) fn all(&self) -> Vec<PeerRef> {
+        let mut all: Vec<_> =
+            self.0.iter().map(|(conn, peer)| PeerRef { torrent: peer.torrent, conn: *conn }).collect();
+        all.sort_by_key(|at| at.conn);
+        all
     }
 
     pub(crate) fn remove(&mut self, at: PeerRef) {

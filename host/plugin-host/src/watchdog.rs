@@ -3,30 +3,52 @@
 //! Hooks are not timed, because that would take two looks at a clock each. The host publishes what it calls in one
 //! atomic; one thread of the process samples those, and logs a call that it sees for a second or longer.
 
+use crate::conduct::Overrun;
 use crate::events::HookId;
+use crate::handle::Mailroom;
+use reef_engine::Alert;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+/// Called while a hook is stuck.
+pub(crate) type OnStuck = Box<dyn Fn(Alert) + Send + Sync>;
+
 /// What one plugin host is calling.
 pub(crate) struct Beat {
-    /// Sequence (40 bits), plugin (16), hook (8); 0 between calls.
+    /// Sequence (40 bits), plugin (16), hook (8); the hook is [`IDLE`] between calls.
     word: AtomicU64,
+    budget: Duration,
+    mailroom: Arc<Mailroom>,
     names: Mutex<Vec<String>>,
+    /// Calls that took too long and are over.
+    overruns: Mutex<Vec<Overrun>>,
+    on_stuck: Mutex<Option<OnStuck>>,
 }
 
 impl Beat {
-    /// Begins to be watched, until it is dropped.
-    pub(crate) fn start() -> Arc<Self> {
-        let beat = Arc::new(Self { word: AtomicU64::new(0), names: Mutex::default() });
+    /// Begins to be watched, until it is dropped. A hook may take `budget`.
+    pub(crate) fn start(budget: Duration, mailroom: Arc<Mailroom>) -> Arc<Self> {
+        let beat = Arc::new(Self::new(budget, mailroom));
         watch(&beat);
         beat
     }
 
-    /// Gives the next plugin a name.
-    pub(crate) fn add_plugin(&self, name: &str) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+    fn new(budget: Duration, mailroom: Arc<Mailroom>) -> Self {
+        let (names, overruns, on_stuck) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { word: AtomicU64::new(IDLE), budget, mailroom, names, overruns, on_stuck }
+    }
+
+    /// Gives a plugin a name.
+    pub(crate) fn name_plugin(&self, index: usize, name: &str) {
+        let mut names = lock(&self.names);
+        if names.len() <= index {
+            names.resize(index + 1, String::new());
+        }
+        if let Some(place) = names.get_mut(index) {
+            name.clone_into(place);
+        }
     }
 
     /// A hook is called. Sequence numbers begin at 1.
@@ -35,17 +57,72 @@ impl Beat {
         self.word.store(word, Ordering::Relaxed);
     }
 
-    /// It has returned.
+    /// It has returned. The sequence stays, so that a watcher sees that something was called.
     pub(crate) fn leave(&self) {
-        self.word.store(0, Ordering::Relaxed);
+        self.word.store(self.word.load(Ordering::Relaxed) | IDLE, Ordering::Relaxed);
     }
 
-    fn describe(&self, word: u64) -> String {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let plugin = usize::try_from(word >> 8 & 0xffff).ok().and_then(|index| names.get(index));
-        let hook = HookId::from_number((word & 0xff) as u8);
-        format!("plugin {} has not returned from {}", plugin.map_or("?", String::as_str), hook.name())
+    pub(crate) fn set_on_stuck(&self, tell: OnStuck) {
+        *lock(&self.on_stuck) = Some(tell);
     }
+
+    /// The calls that took too long since the last time.
+    pub(crate) fn take_overruns(&self) -> Vec<Overrun> {
+        std::mem::take(&mut *lock(&self.overruns))
+    }
+
+    /// The plugin and the hook of a word.
+    fn read(&self, word: u64) -> (usize, HookId) {
+        ((word >> 8 & 0xffff) as usize, HookId::from_number((word & IDLE) as u8))
+    }
+
+    fn name(&self, plugin: usize) -> String {
+        lock(&self.names).get(plugin).cloned().unwrap_or_default()
+    }
+
+    /// Says what was seen.
+    fn report(&self, seen: Seen, now: Duration) {
+        match seen {
+            Seen::Stuck { word, lasted } => {
+                let (plugin, hook) = self.read(word);
+                let (plugin, hook) = (self.name(plugin), hook.name().to_owned());
+                let alert = Alert::PluginStuck { plugin, hook, seconds: lasted.as_secs() };
+                log::warn!("{}", alert.to_string());
+                if let Some(tell) = &*lock(&self.on_stuck) {
+                    tell(alert);
+                }
+            }
+            Seen::Overran { word, lasted } => {
+                let (plugin, hook) = self.read(word);
+                let (name, millis, budget) = (self.name(plugin), lasted.as_millis(), self.budget.as_millis());
+                let mut overruns = lock(&self.overruns);
+                if overruns.len() < MAX_OVERRUNS {
+                    log::warn!("plugin {name} took at least {millis} ms in {}, where it has {budget} ms", hook.name());
+                    overruns.push(Overrun { plugin, hook, lasted, at: now });
+                }
+                drop(overruns);
+                self.mailroom.wake();
+            }
+        }
+    }
+}
+
+/// In place of a hook's number: none is at work.
+const IDLE: u64 = 0xff;
+/// Overruns that wait for the session at most.
+const MAX_OVERRUNS: usize = 64;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a look at a host showed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Seen {
+    /// A call has not returned for so long.
+    Stuck { word: u64, lasted: Duration },
+    /// A call that took at least so long has returned.
+    Overran { word: u64, lasted: Duration },
 }
 
 /// What was seen of one host so far.
@@ -53,29 +130,36 @@ impl Beat {
 struct Sampler {
     word: u64,
     since: Duration,
+    lasted: Duration,
     reported: bool,
 }
 
 impl Sampler {
-    /// Looks at a host's word. Returns for how long it has been the same, once, when that is too long.
-    fn sample(&mut self, now: Duration, word: u64) -> Option<Duration> {
-        if word == 0 || word != self.word {
-            *self = Self { word, since: now, reported: false };
+    /// Looks at a host's word. Says once that a call does not return, and when it has, that it took too long.
+    fn sample(&mut self, now: Duration, word: u64, budget: Duration) -> Option<Seen> {
+        if word != self.word {
+            let before = std::mem::replace(self, Self { word, since: now, ..Self::default() });
+            let too_long = before.lasted >= budget && before.word & IDLE != IDLE;
+            return too_long.then_some(Seen::Overran { word: before.word, lasted: before.lasted });
+        }
+        if word & IDLE == IDLE {
             return None;
         }
-        let lasted = now.saturating_sub(self.since);
-        if self.reported || lasted < PATIENCE {
+        self.lasted = now.saturating_sub(self.since);
+        if self.reported || self.lasted < PATIENCE {
             return None;
         }
         self.reported = true;
-        Some(lasted)
+        Some(Seen::Stuck { word, lasted: self.lasted })
     }
 }
 
-/// How long a hook may take before it is named.
+/// How long a hook may take before it is named while it is stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is looked at.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// How often hosts are looked at that call plugins.
+const INTERVAL: Duration = Duration::from_millis(4);
+/// How often when none does.
+const IDLE_INTERVAL: Duration = Duration::from_millis(250);
 
 static WATCHED: Mutex<Vec<(Weak<Beat>, Sampler)>> = Mutex::new(Vec::new());
 
@@ -99,64 +183,104 @@ fn watch(beat: &Arc<Beat>) {
 
 fn run() {
     let start = Instant::now();
+    let mut interval = INTERVAL;
     loop {
-        if sample_all(start.elapsed()) == 0 {
-            thread::park();
-        } else {
-            thread::park_timeout(INTERVAL);
+        match sample_all(start.elapsed()) {
+            Activity::None => thread::park(),
+            Activity::Calls => interval = INTERVAL,
+            Activity::Idle => interval = (interval * 2).min(IDLE_INTERVAL),
         }
+        thread::park_timeout(interval);
     }
 }
 
-/// Looks at every host; returns how many there are.
-fn sample_all(now: Duration) -> usize {
-    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+/// What the hosts do.
+enum Activity {
+    /// There is none.
+    None,
+    /// None called a plugin since the last look.
+    Idle,
+    /// Some did.
+    Calls,
+}
+
+/// Looks at every host.
+fn sample_all(now: Duration) -> Activity {
+    let mut watched = lock(&WATCHED);
+    let mut active = false;
     watched.retain_mut(|(beat, sampler)| {
         let Some(beat) = beat.upgrade() else { return false };
         let word = beat.word.load(Ordering::Relaxed);
-        if let Some(lasted) = sampler.sample(now, word) {
-            log::warn!("{} for {} s: nothing else moves until it does", beat.describe(word), lasted.as_secs());
+        active |= word != sampler.word || word & IDLE != IDLE;
+        if let Some(seen) = sampler.sample(now, word, beat.budget) {
+            beat.report(seen, now);
         }
         true
     });
-    watched.len()
+    match (watched.is_empty(), active) {
+        (true, _) => Activity::None,
+        (_, false) => Activity::Idle,
+        (_, true) => Activity::Calls,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Samples words at these milliseconds; returns at which of them it was reported.
-    fn check(samples: &[(u64, u64)], reported: &[u64]) {
+    const BUDGET: Duration = Duration::from_millis(10);
+    /// Between calls, after the call of the same sequence.
+    const DONE: u64 = 9 << 8 | IDLE;
+
+    /// Samples words at these milliseconds; returns when a call was said to be stuck, and when to have overrun.
+    fn check(samples: &[(u64, u64)], stuck: &[u64], overran: &[u64]) {
         let mut sampler = Sampler::default();
-        let at = |&(millis, word): &(u64, u64)| sampler.sample(Duration::from_millis(millis), word).map(|_| millis);
-        assert_eq!(samples.iter().filter_map(at).collect::<Vec<_>>(), reported);
+        let (mut were_stuck, mut had_overrun) = (Vec::new(), Vec::new());
+        for &(millis, word) in samples {
+            match sampler.sample(Duration::from_millis(millis), word, BUDGET) {
+                Some(Seen::Stuck { .. }) => were_stuck.push(millis),
+                Some(Seen::Overran { .. }) => had_overrun.push(millis),
+                None => (),
+            }
+        }
+        assert_eq!((were_stuck.as_slice(), had_overrun.as_slice()), (stuck, overran));
     }
 
     #[test]
-    fn a_call_that_lasts_is_reported_once() {
-        check(&[(0, 9), (500, 9), (1000, 9), (1500, 9), (9000, 9)], &[1000]);
+    fn a_call_that_lasts_is_reported_once_while_it_does() {
+        check(&[(0, 9), (500, 9), (1000, 9), (1500, 9), (9000, 9)], &[1000], &[]);
     }
 
     #[test]
     fn calls_that_return_are_not() {
-        check(&[(0, 9), (900, 10), (1800, 9), (2700, 0), (3600, 0), (9999, 0)], &[]);
+        check(&[(0, 9), (9, 9), (18, 10), (27, DONE), (3600, DONE), (9999, DONE)], &[], &[]);
+    }
+
+    #[test]
+    fn a_call_that_took_too_long_is_reported_when_it_returns() {
+        check(&[(0, 9), (4, 9), (8, 9), (12, 9), (16, DONE), (20, DONE)], &[], &[16]);
+        check(&[(0, 9), (12, 9), (16, 10), (28, 10), (32, 11)], &[], &[16, 32]);
     }
 
     #[test]
     fn the_next_call_has_its_own_second() {
-        check(&[(0, 9), (1000, 9), (1250, 10), (2000, 10), (2250, 10)], &[1000, 2250]);
+        check(&[(0, 9), (1000, 9), (1250, 10), (2000, 10), (2250, 10)], &[1000, 2250], &[1250]);
     }
 
     #[test]
     fn the_report_names_plugin_and_hook() {
-        let beat = Beat { word: AtomicU64::new(0), names: Mutex::default() };
-        beat.add_plugin("one");
-        beat.add_plugin("two");
+        let beat = Beat::new(BUDGET, Arc::default());
+        beat.name_plugin(0, "one");
+        beat.name_plugin(1, "two");
+        let (sender, told) = std::sync::mpsc::channel();
+        let sender = Mutex::new(sender);
+        beat.set_on_stuck(Box::new(move |alert| lock(&sender).send(alert.to_string()).expect("it is read")));
         beat.enter(77, 1, HookId::NEW_TORRENT);
         let word = beat.word.load(Ordering::Relaxed);
-        assert_eq!(beat.describe(word), "plugin two has not returned from new_torrent");
+        beat.report(Seen::Stuck { word, lasted: Duration::from_secs(1) }, PATIENCE);
+        let expected = "plugin two has not returned from new_torrent for 1 s: nothing else moves until it does";
+        assert_eq!(told.recv().as_deref(), Ok(expected));
         beat.leave();
-        assert_eq!(beat.word.load(Ordering::Relaxed), 0);
+        assert_eq!(beat.word.load(Ordering::Relaxed) & IDLE, IDLE);
     }
 }

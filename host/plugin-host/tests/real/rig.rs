@@ -78,7 +78,7 @@ impl Rig {
         }
         let settings = plugins.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let cache_dir = Some(folder.path().join("cache"));
-        let config = PluginHostConfig { settings: settings.collect(), saved, cache_dir, seed: 0 };
+        let config = PluginHostConfig { settings: settings.collect(), saved, cache_dir, ..PluginHostConfig::default() };
         let mut host = PluginHost::new(config);
         let errors = host.load_dirs(&[folder.path().to_owned()]);
         let errors = errors.iter().map(LoadError::to_string).collect();
