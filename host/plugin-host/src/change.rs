@@ -193,8 +193,10 @@ impl PluginHost {
             self.new_torrent(index, torrent, view, actions);
         }
         for at in self.peers.all() {
-            self.new_connection(index, at, view, actions);
-            self.replay(index, at, view, actions);
+            if !self.peers.get(at).is_some_and(|parts| parts.has(index)) {
+                self.new_connection(index, at, view, actions);
+                self.replay(index, at, view, actions);
+            }
         }
         actions.refresh_masks();
         actions.refresh_handshakes();

@@ -13,17 +13,20 @@ use std::sync::Arc;
 pub(crate) struct Context<'a> {
     view: &'a View<'a>,
     actions: RefCell<&'a mut Actions>,
+    /// How many of them are others'.
+    before: usize,
     handle: &'a Arc<InstanceHandle>,
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn new(view: &'a View<'a>, actions: &'a mut Actions, handle: &'a Arc<InstanceHandle>) -> Self {
-        Self { view, actions: RefCell::new(actions), handle }
+        let before = actions.queued().len();
+        Self { view, actions: RefCell::new(actions), before, handle }
     }
 
     fn act(&self, action: Action) -> Result<(), HostError> {
         let mut actions = self.actions.try_borrow_mut().map_err(|_| HostError::Busy)?;
-        if !self.handle.may_act() || actions.queued().len() >= MAX_ACTIONS {
+        if !self.handle.may_act() || actions.queued().len() - self.before >= MAX_ACTIONS {
             return Err(HostError::Busy);
         }
         actions.push(action);
@@ -31,7 +34,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Actions that may wait for the end of one event's hooks.
+/// Actions that one hook may ask for.
 const MAX_ACTIONS: usize = 4096;
 
 impl HostCalls for Context<'_> {

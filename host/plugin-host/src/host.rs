@@ -194,7 +194,7 @@ impl PluginHost {
         };
         let shown = |(index, plugin): &(usize, &Plugin)| {
             let out = matches!(plugin.info.state, PluginState::Quarantined { .. });
-            !plugin.hidden && !(out && followed(*index, &plugin.info.name))
+            !(plugin.hidden || out && followed(*index, &plugin.info.name))
         };
         self.plugins.iter().enumerate().filter(shown).map(with_claims).collect()
     }
@@ -289,6 +289,7 @@ impl PluginHost {
         let index = self.instantiate(image)?;
         let Some(plugin) = self.plugins.get_mut(index) else { return Ok(index) };
         plugin.trial = false;
+        plugin.met = self.torrents.ids().is_empty();
         let name = plugin.info.name.clone();
         let place = self.order.partition_point(|other| {
             self.plugins.get(*other).is_some_and(|other| rank(&other.info.name) <= rank(&name))

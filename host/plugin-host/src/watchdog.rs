@@ -87,7 +87,7 @@ impl Beat {
                 let (plugin, hook) = self.read(word);
                 let (plugin, hook) = (self.name(plugin), hook.name().to_owned());
                 let alert = Alert::PluginStuck { plugin, hook, seconds: lasted.as_secs() };
-                log::warn!("{}", alert.to_string());
+                log::warn!("{alert}");
                 if let Some(tell) = &*lock(&self.on_stuck) {
                     tell(alert);
                 }

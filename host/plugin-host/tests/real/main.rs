@@ -2,4 +2,5 @@
 
 mod files;
 mod hooks;
+mod life;
 mod rig;

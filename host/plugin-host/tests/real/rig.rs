@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict};
-use reef_engine::view::{PeerView, Source, TorrentView};
+use reef_engine::view::{Handshakes, PeerView, Source, TorrentView};
 use reef_engine::{Action, Actions, ConnId, Hooks as _, PeerRef, Time, TorrentId, View};
-use reef_plugin_host::{LoadError, PluginHost, PluginHostConfig, PluginState, library_file};
+use reef_plugin_host::{
+    Change, LoadError, PluginHost, PluginHostConfig, PluginImage, PluginInfo, PluginState, library_file,
+};
 use reef_tests::plugins::plugin_library;
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,6 +47,9 @@ impl Source for Answers {
     }
     fn supports(&self, _: PeerRef, _: &str) -> bool {
         true
+    }
+    fn handshakes(&self, _: PeerRef) -> Option<Handshakes> {
+        Some(Handshakes { reserved: [1; 8], extension: Some(Bytes::from_static(b"de")) })
     }
     fn has_piece(&self, _: TorrentId, _: u32) -> bool {
         false
@@ -115,6 +120,19 @@ impl Rig {
         self.host.extension_handshake(PEER, &View::new(&Answers), &mut self.actions)
     }
 
+    /// Changes the plugins as the session would.
+    pub(crate) fn change(&mut self, change: Change) -> Result<PluginInfo, String> {
+        self.host.request_change(change);
+        self.host.change_plugins(&View::new(&Answers), &mut self.actions);
+        self.host.changes_made().pop().expect("one change").map_err(|error| error.to_string())
+    }
+
+    /// Another version of the evil plugin under this name.
+    pub(crate) fn version(&self, name: &str, version: &str) -> PluginImage {
+        let path = write_version(self.folder.path(), name, version);
+        PluginImage::open(&path, Some(&self.folder.path().join("cache"))).expect("a plugin")
+    }
+
     /// Which hooks were called since the last time, as `plugin hook`, and what else was asked for.
     pub(crate) fn calls(&mut self) -> Vec<String> {
         let actions = std::mem::take(&mut self.actions);
@@ -157,10 +175,17 @@ pub(crate) fn manifest_at(file: &[u8]) -> usize {
 
 /// Writes the evil plugin under another name, which makes it another plugin.
 pub(crate) fn write_plugin(folder: &Path, name: &str) -> PathBuf {
+    write_version(folder, name, "0.1.0")
+}
+
+/// Writes the evil plugin under another name and as another version, of as many letters as its own.
+pub(crate) fn write_version(folder: &Path, name: &str, version: &str) -> PathBuf {
     let mut bytes = evil_bytes();
     let at = manifest_at(&bytes) + 32;
     bytes[at..at + 64].fill(0);
     bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
+    let own = (at..at + 224).find(|at| bytes[*at..].starts_with(b"0.1.0")).expect("it has a version");
+    bytes[own..own + 5].copy_from_slice(version.as_bytes());
     let path = folder.join(library_file(name));
     fs::write(&path, bytes).expect("written");
     path

@@ -1,7 +1,8 @@
 //! A plugin for tests, whose behaviour its settings choose. It must never be installed.
 //!
 //! Each hook of it posts an alert under the hook's name. Then, if `at` in the settings is that name, it does what `do`
-//! says: `panic`, `error`, `detach`, `handled`, or `thread` (start a thread that panics). `at` may also be `create`,
+//! says: `panic`, `error`, `detach`, `handled`, `slow` (take 30 ms), `flood` (ask for far too much), `thread` (start a thread that
+//! panics), or `flood_thread` (one that asks for far too much). `at` may also be `create`,
 //! `drop_peer`, `drop_torrent` or `drop_session`. `claim` is the extension message that it claims; `state` what it saves; `quiet` leaves the alerts out.
 
 use reef_plugin_api::{
@@ -33,7 +34,13 @@ impl Orders {
     }
 
     /// Reports a hook, and does what is ordered for it.
-    fn hook(&self, name: &str, post: impl FnOnce(&Alert<'_>) -> Result<(), HostError>) -> HookResult {
+    fn hook(&self, name: &str, mut post: impl FnMut(&Alert<'_>) -> Result<(), HostError>) -> HookResult {
+        if self.at == name && self.act == "flood" {
+            for _ in 0..6000 {
+                let _ = post(&Alert::new(Alert::USER_KIND, 1, "flood", ""));
+            }
+            return Ok(Flow::Pass);
+        }
         if !self.quiet {
             post(&Alert::new(Alert::USER_KIND, 1, name, "called"))?;
         }
@@ -51,6 +58,23 @@ impl Orders {
             "handled" => Ok(Flow::Handled),
             "thread" => {
                 spawn(&self.host, "evil", || panic!("ordered to panic"))?;
+                Ok(Flow::Pass)
+            }
+            "slow" => {
+                // Busy, not asleep: what the watchdog must see is a hook that does not return.
+                let start = std::time::Instant::now();
+                while start.elapsed() < std::time::Duration::from_millis(30) {
+                    std::hint::spin_loop();
+                }
+                Ok(Flow::Pass)
+            }
+            "flood_thread" => {
+                let host = self.host.clone();
+                spawn(
+                    &self.host,
+                    "evil",
+                    move || while host.torrent(TorrentId(1)).watch_piece(7) != Err(HostError::Gone) {},
+                )?;
                 Ok(Flow::Pass)
             }
             "action" => {
