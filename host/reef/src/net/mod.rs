@@ -215,9 +215,9 @@ impl Net {
     /// Asks which sockets are ready, and does what is due. Returns how many calls of [`Self::next_input`] make a turn.
     pub(crate) fn begin_turn(&mut self, now: Instant) -> usize {
         self.readiness.collect(&mut self.happened);
-        for event in std::mem::take(&mut self.happened).drain(..) {
-            self.note(event);
-        }
+        let mut happened = std::mem::take(&mut self.happened);
+        happened.drain(..).for_each(|event| self.note(event));
+        self.happened = happened;
         for index in self.endpoints.resume(now) {
             self.note_endpoint(Key::Listener(index));
         }

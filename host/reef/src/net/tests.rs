@@ -196,6 +196,21 @@ fn no_more_is_read_than_was_allowed_and_the_end_comes_after_the_rest() {
 }
 
 #[test]
+fn a_peer_that_floods_has_one_read_a_turn_as_everybody_has() {
+    let mut pump = Pump::new(&["127.0.0.1:0"]);
+    let (mut flooding, flooded) = pump.peer();
+    let (mut modest, other) = pump.peer();
+    pump.turn();
+    flooding.set_nonblocking(true).unwrap();
+    while flooding.write(&[1; 64 << 10]).is_ok() {}
+    modest.write_all(b"x").unwrap();
+    pump.inputs.clear();
+    pump.receives(other, b"x");
+    let reads = pump.inputs.iter().filter(|i| matches!(i, Input::Received { conn, .. } if *conn == flooded)).count();
+    assert!(reads <= 2, "{reads} reads of one peer before the other's");
+}
+
+#[test]
 fn a_close_with_flush_sends_what_is_queued_and_tells_nothing() {
     let mut pump = Pump::new(&["127.0.0.1:0"]);
     let (mut far, conn) = pump.peer();
