@@ -15,4 +15,4 @@ mod workers;
 
 pub use net::ListenError;
 pub use plugins::Plugins;
-pub use session::{AlertStream, Config, NextAlert, Session, StartError};
+pub use session::{AlertStream, ChangeError, Config, NextAlert, Session, StartError};

@@ -4,6 +4,7 @@ use crate::rt::{Notifier, Sender};
 use bytes::Bytes;
 use reef_engine::disk::{DiskDone, DiskError};
 use reef_engine::{Command, HttpReply, Reply, RequestId};
+use reef_plugin_host::{Change, LoadError, PluginInfo};
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +23,10 @@ pub(super) enum Event {
     Command(Command, Sender<Reply>),
     /// Somebody subscribed to alerts or left.
     Subscribers,
+    /// A change to the plugins, and who waits for what becomes of it.
+    Change(Change, Sender<Result<PluginInfo, LoadError>>),
+    /// Somebody wants to know which plugins there are.
+    Plugins(Sender<Vec<PluginInfo>>),
     /// Plugins' own threads want something.
     PluginRequests,
     /// End at once.

@@ -22,6 +22,7 @@ use inbox::{Event, Inbox};
 use reef_engine::{
     Command, ErrorCode, ErrorInfo, NoHooks, Reply, Session as Engine, SessionConfig, Settings, TorrentId,
 };
+use reef_plugin_host::{Change, LoadError, PluginInfo};
 use shell::{Clock, Requests, Shell};
 use std::io;
 use std::net::SocketAddr;
@@ -64,6 +65,21 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// Why the plugins of a session were not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// The plugin could not be loaded, replaced or found.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The session was started without a plugin host.
+    #[error("the session has no plugin host")]
+    NoHost,
+    /// The session has ended.
+    #[error("the session has ended")]
+    Ended,
+}
+
 /// A running session. Dropping it ends it; [`Session::stop`] does so in order.
 pub struct Session {
     inbox: Arc<Inbox>,
@@ -93,13 +109,15 @@ impl Session {
         let plugins = config.plugins.unwrap_or_else(|| Box::new(NoHooks));
         let waker = Arc::clone(&inbox);
         plugins.set_waker(Box::new(move || waker.push(Event::PluginRequests)));
+        let subscribers = Arc::<Subscribers>::default();
+        let tell = Arc::clone(&subscribers);
+        plugins.set_on_stuck(Box::new(move |alert| tell.deliver(&alert)));
         let seed = config.seed.map_or_else(random_seed, Ok)?;
         let engine = Engine::new(SessionConfig {
             settings: config.settings,
             seed,
             first_torrent_id: TorrentId(stored.next_torrent_id.max(1)),
         });
-        let subscribers = Arc::<Subscribers>::default();
         let addresses = net.addresses();
         let shell = Shell {
             engine,
@@ -126,21 +144,29 @@ impl Session {
 
     /// Gives a command and waits for its reply. A session that has ended replies [`ErrorCode::Stopping`].
     pub async fn command(&self, command: Command) -> Reply {
-        let (sender, reply) = rt::bounded(1);
-        if self.done.is_closed() {
-            return ended();
-        }
-        self.inbox.push(Event::Command(command, sender));
-        match rt::either(reply.recv(), self.done.recv()).await {
-            rt::Either::First(Ok(reply)) => reply,
-            // The reply may have come just before the end.
-            _ => reply.try_recv().unwrap_or_else(|_| ended()),
-        }
+        let ended = || Reply::Failed(ErrorInfo::new(ErrorCode::Stopping, "the session has ended"));
+        self.ask(|sender| Event::Command(command, sender)).await.unwrap_or_else(ended)
     }
 
     /// The same from a thread that may wait.
     pub fn command_blocking(&self, command: Command) -> Reply {
         rt::block_on(self.command(command))
+    }
+
+    /// Loads, replaces or withdraws a plugin, without a break for peers. Returns the plugin as it is then.
+    ///
+    /// # Errors
+    /// When the change cannot be made; everything is then as before.
+    pub async fn change_plugin(&self, change: Change) -> Result<PluginInfo, ChangeError> {
+        let outcome = self.ask(|sender| Event::Change(change, sender)).await;
+        // A session without a host drops the question.
+        let missing = if self.done.is_closed() { ChangeError::Ended } else { ChangeError::NoHost };
+        outcome.ok_or(missing)?.map_err(ChangeError::Load)
+    }
+
+    /// The plugins as they are now; none when the session has ended.
+    pub async fn plugins(&self) -> Vec<PluginInfo> {
+        self.ask(Event::Plugins).await.unwrap_or_default()
     }
 
     /// Subscribes to the alerts of some categories, an OR of [`reef_engine::alert::Category`] bits. At most `capacity`
@@ -180,6 +206,20 @@ impl Session {
             self.inbox.push(Event::Abort);
         }
         stopped
+    }
+
+    /// Asks the session's thread something; `None` when it has ended or drops the question.
+    async fn ask<T>(&self, question: impl FnOnce(rt::Sender<T>) -> Event) -> Option<T> {
+        let (sender, answer) = rt::bounded(1);
+        if self.done.is_closed() {
+            return None;
+        }
+        self.inbox.push(question(sender));
+        match rt::either(answer.recv(), self.done.recv()).await {
+            rt::Either::First(answer) => answer.ok(),
+            // The answer may have come just before the end.
+            rt::Either::Second(_) => answer.try_recv().ok(),
+        }
     }
 
     /// Waits on this thread until the session has ended.
@@ -222,10 +262,6 @@ impl From<OpenError> for StartError {
             OpenError::System(e) => Self::System(e),
         }
     }
-}
-
-fn ended() -> Reply {
-    Reply::Failed(ErrorInfo::new(ErrorCode::Stopping, "the session has ended"))
 }
 
 fn open_store(path: Option<PathBuf>, pool: &Arc<DiskPool>) -> Result<(Option<Store>, Loaded), StoreError> {

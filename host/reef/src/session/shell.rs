@@ -14,6 +14,7 @@ use crate::rt::Sender;
 use crate::store::Store;
 use bytes::Bytes;
 use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time};
+use reef_plugin_host::{Change, LoadError, PluginInfo};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -94,10 +95,11 @@ impl Shell {
                 let token = self.requests.expect(reply);
                 self.handle(Input::Command { token, command });
             }
-            Event::Subscribers => {
-                let token = self.requests.token();
-                let command = Command::SetAlertMask(self.subscribers.mask());
-                self.handle(Input::Command { token, command });
+            Event::Subscribers => self.command(Command::SetAlertMask(self.subscribers.mask())),
+            Event::Change(change, outcome) => self.change_plugins(change, &outcome),
+            Event::Plugins(list) => {
+                // Whoever asked may have left.
+                let _ = list.try_send(self.plugins.list());
             }
             Event::PluginRequests => {
                 let actions = self.plugins.take_requests();
@@ -106,6 +108,21 @@ impl Shell {
                 }
             }
             Event::Abort => self.stopped = true,
+        }
+    }
+
+    /// Gives a command whose reply nobody waits for.
+    fn command(&mut self, command: Command) {
+        let token = self.requests.token();
+        self.handle(Input::Command { token, command });
+    }
+
+    fn change_plugins(&mut self, change: Change, outcome: &Sender<Result<PluginInfo, LoadError>>) {
+        self.plugins.request_change(change);
+        self.command(Command::PluginsChanged);
+        for result in self.plugins.changes_made() {
+            // Whoever asked may have left.
+            let _ = outcome.try_send(result);
         }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use reef_engine::alert::{Category, CustomAlert};
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict};
 use reef_engine::{Action, Actions, AddTorrent, Alert, Hooks, PeerRef, TorrentFlags, View};
+use reef_plugin_host::{PluginHost, PluginHostConfig};
 use reef_proto::metainfo::Metainfo;
 use sha1::{Digest, Sha1};
 use std::path::Path;
@@ -190,6 +191,23 @@ fn what_plugins_ask_for_is_done_and_what_they_save_is_kept() {
     drop(session);
     let again = Session::start(Config { state, ..Config::default() }).unwrap();
     assert_eq!(again.stored_state(), [("plugin/double".to_owned(), "kept".into())]);
+}
+
+#[test]
+fn a_session_without_a_plugin_host_says_so() {
+    let session = session(None);
+    let change = Change::Withdraw("ut_pex".to_owned());
+    assert!(matches!(rt::block_on(session.change_plugin(change)), Err(ChangeError::NoHost)));
+    assert!(rt::block_on(session.plugins()).is_empty());
+}
+
+#[test]
+fn a_plugin_that_is_not_there_cannot_be_withdrawn() {
+    let host = PluginHost::new(PluginHostConfig::default());
+    let session = Session::start(Config { plugins: Some(Box::new(host)), ..Config::default() }).unwrap();
+    let change = Change::Withdraw("ut_pex".to_owned());
+    let refused = rt::block_on(session.change_plugin(change));
+    assert!(matches!(&refused, Err(ChangeError::Load(_))), "{refused:?}");
 }
 
 #[test]
