@@ -248,9 +248,14 @@ impl Session {
     /// If everything wanted is here, has the files put on stable storage and changes the state.
     pub(super) fn finish_if_complete(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get(&id) else { return };
-        if torrent.state != TorrentState::Downloading || !torrent.is_finished() {
-            return;
+        if torrent.state == TorrentState::Downloading && torrent.is_finished() {
+            self.finish(id, hooks);
         }
+    }
+
+    /// Everything wanted is here: has the files put on stable storage and changes the state.
+    pub(super) fn finish(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get(&id) else { return };
         let state = if torrent.is_seed() { TorrentState::Seeding } else { TorrentState::Finished };
         self.set_state(id, state, hooks);
         self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish }));

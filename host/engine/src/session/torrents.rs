@@ -453,6 +453,7 @@ impl Session {
             let text = format!("there is no file {bad}: the torrent has {files}, counted from 0");
             return Reply::Failed(ErrorInfo::new(ErrorCode::NoSuchFile, text));
         }
+        let newly_wanted = list.iter().any(|&(f, priority)| priority > 0 && content.file_priorities[f as usize] == 0);
         for &(file, priority) in list {
             content.file_priorities[file as usize] = priority.min(7);
         }
@@ -460,18 +461,26 @@ impl Session {
         torrent.unsaved.resume = true;
         self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::SetWanted(wanted) }));
         self.apply_priorities(id);
-        let finished = self.torrents.get(&id).is_some_and(Torrent::is_finished);
-        let state = self.torrents.get(&id).map(|t| t.state);
-        if state == Some(TorrentState::Finished) && !finished {
-            if let Some(t) = self.torrents.get_mut(&id) {
-                t.finished_on_disk = false;
-                t.began_complete = false;
-            }
-            self.set_state(id, TorrentState::Downloading, hooks);
-        }
+        self.wishes_changed(id, newly_wanted, hooks);
         self.finish_if_complete(id, hooks);
         self.update_all_interest(id);
         Reply::Done
+    }
+
+    /// A torrent that was finished is so no more, or only once the files that are wanted now were put in order.
+    fn wishes_changed(&mut self, id: TorrentId, newly_wanted: bool, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        if !matches!(torrent.state, TorrentState::Finished | TorrentState::Seeding) {
+            return;
+        }
+        if !torrent.is_finished() {
+            torrent.finished_on_disk = false;
+            torrent.began_complete = false;
+            self.set_state(id, TorrentState::Downloading, hooks);
+        } else if newly_wanted {
+            torrent.finished_on_disk = false;
+            self.finish(id, hooks);
+        }
     }
 
     pub(super) fn close_peers_of(&mut self, id: TorrentId, reason: &str, hooks: &mut dyn Hooks) {
