@@ -1,5 +1,6 @@
 //! Disks that are full or lose data, and files that nobody wants.
 
+use reef_engine::status::TorrentState;
 use reef_engine::{AddTorrent, Alert, Command, ErrorCode, Reply, Settings, TorrentFlags, TorrentId};
 use reef_sim::content::Torrent;
 use reef_sim::{NodeId, World};
@@ -173,6 +174,29 @@ fn only_wanted_files_are_fetched_and_the_rest_when_it_is_wanted() {
     assert_eq!(pieces, 1_000_000, "pieces on the border are not fetched twice");
     let Some(Reply::Files(files)) = world.command(leech, Command::Files(ID)) else { panic!("no files") };
     assert!(files.iter().all(|f| f.done == f.size));
+}
+
+#[test]
+fn file_that_came_along_with_others_is_put_in_its_place_when_it_is_wanted() {
+    let torrent = Torrent::folder(11, "folder", &[("a", 100_000), ("b", 10), ("empty", 0)], 64 << 10);
+    let mut world = World::new(9);
+    let first = world.add_node();
+    world.seed(first, &torrent);
+    let leech = world.add_node();
+    let params = AddTorrent {
+        metainfo: Some(torrent.meta.clone()),
+        flags: TorrentFlags(0),
+        file_priorities: vec![4, 0, 0],
+        peers: vec![first.address()],
+        ..AddTorrent::default()
+    };
+    world.command(leech, Command::AddTorrent(Box::new(params)));
+    world.run_until(60, |w| w.is_complete(leech)).unwrap();
+    assert_eq!(world.disk(leech).file("folder/b"), None);
+    world.command(leech, Command::SetFilePriorities { torrent: ID, priorities: vec![(1, 4), (2, 4)] });
+    assert!(!world.is_complete(leech), "it is not yet where it belongs");
+    check_complete(&mut world, leech, &torrent);
+    assert_eq!(world.torrents(leech)[0].state, TorrentState::Seeding);
 }
 
 #[test]

@@ -127,15 +127,11 @@ impl World {
         }
     }
 
-    /// Jobs take their time: those of one piece come in order, `Open`, `Finish` and `Close` after all earlier ones.
+    /// Jobs take their time: those of one piece come in order, those of a whole torrent after all earlier ones.
     fn submit(&mut self, id: NodeId, job: DiskJob) {
         let takes = Duration::from_micros(DISK.0 + u64::from(self.rng.next_u32() % DISK.1));
         let now = self.now;
         let node = self.node(id);
-        if matches!(job.op, DiskOp::SetWanted(_)) {
-            node.disk.carry_out(job.torrent, job.op);
-            return;
-        }
         if matches!(job.op, DiskOp::CheckPiece { .. }) {
             node.tally.checks += 1;
         }
