@@ -66,7 +66,7 @@ impl Session {
                 Some(c) => Reply::Bytes(c.meta.to_bytes().into()),
                 None => Reply::Failed(ErrorInfo::new(ErrorCode::NoMetadata, "the torrent has no metadata yet")),
             }),
-            Command::ExportResume(id) => self.about(id, |t| Reply::Bytes(super::saving::export(t))),
+            Command::ExportResume(id) => self.about(id, |t| Reply::Bytes(super::saving::export(t, self.now))),
             _ => Reply::Done,
         }
     }
@@ -105,6 +105,7 @@ impl Session {
     fn torrent_status(&self, t: &Torrent) -> TorrentStatus {
         let peers = || t.peers.iter().filter_map(|c| self.peers.get(c)).filter(|p| p.is_connected());
         let content = t.content.as_ref();
+        let times = t.totals.activity.times(self.now);
         let wanted = |p: u32| content.is_some_and(|c| c.picker.priority(p) > 0);
         TorrentStatus {
             id: t.id,
@@ -131,8 +132,8 @@ impl Session {
             num_peers: peers().count() as u32,
             num_seeds: peers().filter(|p| p.remote.pieces.is_all()).count() as u32,
             known_peers: t.peer_list.len() as u32,
-            active_secs: t.totals.active_secs,
-            seeding_secs: t.totals.seeding_secs,
+            active_secs: times.active.as_secs(),
+            seeding_secs: times.seeding.as_secs(),
             complete: t.finished_on_disk && t.is_finished(),
             trackers: t.announcer.status(),
         }

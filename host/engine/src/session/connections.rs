@@ -234,6 +234,7 @@ impl Session {
         self.limits.forget(conn);
         if let Some(id) = peer.torrent {
             hooks.remove_peer(PeerRef { torrent: id, conn });
+            self.may_dial(id);
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.peers.remove(&conn);
                 torrent.peer_list.disconnected(peer.listed_as, self.now, outcome);

@@ -6,12 +6,15 @@ use crate::ids::{ConnId, TorrentId};
 use crate::peer::Phase;
 use crate::policy::peer_list::PeerFlags;
 use crate::status::PeerSource;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// Where the next round of dials begins.
 #[derive(Debug, Default)]
 pub(super) struct State {
     last: Option<TorrentId>,
+    /// Torrents that may have somebody to dial.
+    hopeful: BTreeSet<TorrentId>,
     /// Dials made in this second.
     this_second: (u64, i64),
 }
@@ -31,6 +34,7 @@ impl Session {
         let foreign = PeerSource::DHT.with(PeerSource::PEX).with(PeerSource::LSD);
         let filtered = torrent.is_private() && source.intersects(foreign);
         let added = if filtered { None } else { Some(torrent.peer_list.add(address, source, PeerFlags(flags), now)) };
+        self.dialing.hopeful.insert(id);
         let event = AddedPeer {
             address,
             source,
@@ -43,15 +47,25 @@ impl Session {
         }
     }
 
-    /// Dials candidates, each torrent in its turn.
+    /// A torrent may have become active, or may have somebody to dial: it has its turn in the next round.
+    pub(super) fn may_dial(&mut self, id: TorrentId) {
+        self.dialing.hopeful.insert(id);
+    }
+
+    /// Dials for a torrent at once, as far as the limits allow.
+    pub(super) fn dial_now(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        self.may_dial(id);
+        self.dial_for(id, u32::MAX, hooks);
+    }
+
+    /// Dials candidates, each torrent in its turn. A torrent that has nobody to dial, now or later, is not looked at
+    /// again until that changes.
     pub(super) fn dial_candidates(&mut self, hooks: &mut dyn Hooks) {
-        let order: Vec<TorrentId> = match self.dialing.last {
-            Some(last) => {
-                let after = self.torrents.range(last..).skip(1).map(|(&id, _)| id);
-                after.chain(self.torrents.range(..=last).map(|(&id, _)| id)).collect()
-            }
-            None => self.torrents.keys().copied().collect(),
-        };
+        let torrents = &self.torrents;
+        self.dialing.hopeful.retain(|id| torrents.get(id).is_some_and(|t| t.peer_list.next_candidate_at().is_some()));
+        let after = self.dialing.last.map_or(TorrentId(0), |t| TorrentId(t.0 + 1));
+        let hopeful = &self.dialing.hopeful;
+        let order: Vec<TorrentId> = hopeful.range(after..).chain(hopeful.range(..after)).copied().collect();
         loop {
             let mut dialled = false;
             for &id in &order {

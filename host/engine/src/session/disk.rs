@@ -310,6 +310,7 @@ impl Session {
             return;
         }
         torrent.error = Some(error.clone());
+        torrent.note_activity(self.now);
         torrent.unsaved.resume = true;
         self.alert(Alert::TorrentError { torrent: id, error }, hooks);
         self.close_peers_of(id, "the torrent stopped with an error", hooks);

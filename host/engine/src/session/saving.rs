@@ -3,6 +3,7 @@
 use super::Session;
 use crate::ids::TorrentId;
 use crate::output::{Output, StoreOp};
+use crate::time::Time;
 use crate::torrent::Torrent;
 use bytes::Bytes;
 
@@ -29,7 +30,7 @@ impl Session {
             ops.push(StoreOp::PutTorrent { torrent: id, hashes: torrent.hashes, metainfo });
         }
         if unsaved.resume {
-            ops.push(StoreOp::PutResume { torrent: id, resume: torrent.resume().encode() });
+            ops.push(StoreOp::PutResume { torrent: id, resume: torrent.resume(self.now).encode() });
         }
         // While files are checked nothing is known that the store does not know better.
         let checked = torrent.content.as_ref().is_some_and(|c| c.open && c.checking.is_none());
@@ -53,6 +54,6 @@ impl Session {
 }
 
 /// The torrent's resume data as the manual's bencoded dictionary.
-pub(super) fn export(torrent: &Torrent) -> Bytes {
-    crate::resume::export(&torrent.resume(), torrent.have().as_ref(), torrent.hashes)
+pub(super) fn export(torrent: &Torrent, now: Time) -> Bytes {
+    crate::resume::export(&torrent.resume(now), torrent.have().as_ref(), torrent.hashes)
 }

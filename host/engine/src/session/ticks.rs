@@ -1,12 +1,12 @@
 //! What is done by the clock: once a second, and when the rate limit refills.
 
 use super::{Session, TICK};
-use crate::hooks::{Hooks, PeerEvent, SessionEvent, TorrentEvent, torrent_bits};
+use crate::hooks::{Hooks, PeerEvent, SessionEvent, TorrentEvent};
 use crate::ids::{ConnId, TorrentId};
 use crate::peer::{Peer, Phase};
 use crate::policy::peer_list::Outcome;
-use crate::status::TorrentState;
 use reef_proto::message::Message;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What a peer's silence calls for.
@@ -47,20 +47,9 @@ impl Session {
     }
 
     fn tick_torrents(&mut self, hooks: &mut dyn Hooks) {
-        let mut asked: Vec<TorrentId> = Vec::new();
-        for torrent in self.torrents.values_mut() {
-            if torrent.is_paused() {
-                continue;
-            }
-            let totals = &mut torrent.totals;
-            totals.active_secs += 1;
-            totals.finished_secs += u64::from(matches!(torrent.state, TorrentState::Finished | TorrentState::Seeding));
-            totals.seeding_secs += u64::from(torrent.state == TorrentState::Seeding);
-            if torrent.hooks & torrent_bits::Tick != 0 && !torrent.peers.is_empty() {
-                asked.push(torrent.id);
-            }
-        }
-        for id in asked {
+        // A torrent without peers has nothing to do by the clock.
+        let busy: BTreeSet<TorrentId> = self.peers.values().filter_map(|p| p.torrent).collect();
+        for id in busy {
             self.ask_torrent(id, &TorrentEvent::Tick, hooks);
         }
     }

@@ -14,6 +14,7 @@ use crate::policy::peer_list::{Limits, PeerFlags, PeerList};
 use crate::policy::picker::{Order, Picker};
 use crate::resume::Resume;
 use crate::status::{PeerSource, TorrentState};
+use crate::torrent::activity::{Activity, Times};
 use crate::torrent::assembly::Assembly;
 use crate::torrent::checking::Checking;
 use crate::torrent::vouching::{Known, Vouching};
@@ -33,7 +34,8 @@ impl Session {
         self.refuse_if_impossible(hashes, &params)?;
         let id = params.stored_id.unwrap_or(TorrentId(self.next_torrent));
         self.next_torrent = self.next_torrent.max(id.0 + 1);
-        let torrent = self.new_torrent(id, hashes, params);
+        let mut torrent = self.new_torrent(id, hashes, params);
+        torrent.note_activity(self.now);
         for hash in wire_hashes(hashes) {
             self.by_hash.insert(hash, id);
         }
@@ -51,7 +53,7 @@ impl Session {
         if self.torrents.get(&id).is_some_and(|t| t.content.is_some()) {
             self.open_storage(id, hooks);
         } else {
-            self.dial_candidates(hooks);
+            self.dial_now(id, hooks);
         }
         self.announce_soon(id);
         Ok(id)
@@ -315,7 +317,7 @@ impl Session {
         for conn in conns {
             self.turn_of(conn, hooks);
         }
-        self.dial_candidates(hooks);
+        self.dial_now(id, hooks);
     }
 
     /// Peers that were there before the pieces were known hear of them now.
@@ -332,6 +334,7 @@ impl Session {
             return;
         }
         torrent.state = state;
+        torrent.note_activity(self.now);
         self.alert(Alert::StateChanged { torrent: id, state }, hooks);
         self.ask_torrent(id, &TorrentEvent::State(state), hooks);
         self.send_upload_only(id);
@@ -344,6 +347,7 @@ impl Session {
             return;
         }
         torrent.flags = torrent.flags.with(TorrentFlags::PAUSED);
+        torrent.note_activity(self.now);
         torrent.unsaved.resume = true;
         if self.ask_torrent(id, &TorrentEvent::Pause, hooks) == super::dispatch::Asked::Skip {
             return;
@@ -363,7 +367,11 @@ impl Session {
         if self.ask_torrent(id, &TorrentEvent::Resume, hooks) == super::dispatch::Asked::Skip {
             return;
         }
-        let failed = self.torrents.get_mut(&id).is_some_and(|t| t.error.take().is_some());
+        let failed = self.torrents.get_mut(&id).is_some_and(|t| {
+            let failed = t.error.take().is_some();
+            t.note_activity(self.now);
+            failed
+        });
         self.alert(Alert::TorrentResumed { torrent: id }, hooks);
         if failed {
             self.recheck_after_error(id, hooks);
@@ -382,6 +390,7 @@ impl Session {
     pub(super) fn recheck(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.error = None;
+        torrent.note_activity(self.now);
         torrent.finished_on_disk = false;
         self.close_peers_of(id, "the torrent is checked again", hooks);
         self.reopen(id, hooks);
@@ -517,9 +526,11 @@ fn totals(resume: &Resume, now: u64) -> Totals {
     Totals {
         downloaded: resume.total_downloaded,
         uploaded: resume.total_uploaded,
-        active_secs: resume.active_time,
-        finished_secs: resume.finished_time,
-        seeding_secs: resume.seeding_time,
+        activity: Activity::new(Times {
+            active: Duration::from_secs(resume.active_time),
+            finished: Duration::from_secs(resume.finished_time),
+            seeding: Duration::from_secs(resume.seeding_time),
+        }),
         added_time: if resume.added_time > 0 { resume.added_time } else { now },
         completed_time: resume.completed_time,
         at_start: (resume.total_downloaded, resume.total_uploaded),

@@ -1,6 +1,7 @@
 //! One torrent: its metadata, its pieces, the addresses of its peers and its trackers. It decides nothing about
 //! connections, and never points back at its session.
 
+pub(crate) mod activity;
 pub(crate) mod assembly;
 pub(crate) mod checking;
 pub(crate) mod vouching;
@@ -16,6 +17,8 @@ use crate::policy::picker::Picker;
 use crate::policy::rate::Rate;
 use crate::resume::{Have, Resume};
 use crate::status::TorrentState;
+use crate::time::Time;
+use activity::{Activity, Doing};
 use assembly::Assembly;
 use bytes::Bytes;
 use checking::Checking;
@@ -118,9 +121,7 @@ pub(crate) struct Totals {
     pub(crate) uploaded: u64,
     pub(crate) failed: u64,
     pub(crate) wasted: u64,
-    pub(crate) active_secs: u64,
-    pub(crate) finished_secs: u64,
-    pub(crate) seeding_secs: u64,
+    pub(crate) activity: Activity,
     pub(crate) added_time: u64,
     pub(crate) completed_time: u64,
     pub(crate) download: Rate,
@@ -133,6 +134,17 @@ impl Torrent {
     /// Whether it is paused by the user or by an error.
     pub(crate) fn is_paused(&self) -> bool {
         self.flags.contains(TorrentFlags::PAUSED) || self.error.is_some()
+    }
+
+    /// To be called when what it does may have changed: keeps its times right.
+    pub(crate) fn note_activity(&mut self, now: Time) {
+        let doing = match self.state {
+            _ if self.is_paused() => Doing::Nothing,
+            TorrentState::Seeding => Doing::Seeding,
+            TorrentState::Finished => Doing::Finished,
+            _ => Doing::Active,
+        };
+        self.totals.activity.change(now, doing);
     }
 
     /// Whether it asks peers for blocks now.
@@ -178,7 +190,7 @@ impl Torrent {
     }
 
     /// What the store keeps beside the pieces.
-    pub(crate) fn resume(&self) -> Resume {
+    pub(crate) fn resume(&self, now: Time) -> Resume {
         let mut r = self.params.resume.as_deref().cloned().unwrap_or_default();
         r.name.clone_from(&self.name);
         r.save_path = self.save_path.to_string_lossy().into_owned();
@@ -187,9 +199,10 @@ impl Torrent {
         r.sequential_download = self.flags.contains(TorrentFlags::SEQUENTIAL_DOWNLOAD);
         r.total_uploaded = self.totals.uploaded;
         r.total_downloaded = self.totals.downloaded;
-        r.active_time = self.totals.active_secs;
-        r.finished_time = self.totals.finished_secs;
-        r.seeding_time = self.totals.seeding_secs;
+        let times = self.totals.activity.times(now);
+        r.active_time = times.active.as_secs();
+        r.finished_time = times.finished.as_secs();
+        r.seeding_time = times.seeding.as_secs();
         r.added_time = self.totals.added_time;
         r.completed_time = self.totals.completed_time;
         r.trackers = self.announcer.urls();
