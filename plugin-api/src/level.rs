@@ -86,6 +86,8 @@ macro_rules! define_level {
             //! The bit of each hook of this level in an object's mask.
             $( #[doc = concat!("`", stringify!($name), "`")] pub const $name: u64 = 1 << $bit; )*
             $( #[doc = "No hook: always called."] pub const $zero: u64 = 0; )*
+            /// Each hook of this level by name, with its bit, in the order of the table.
+            pub const ALL: &[(&str, u64)] = &[$((stringify!($name), 1 << $bit)),*];
         }
 
         #[repr(C)]
