@@ -1,7 +1,7 @@
 //! A plugin to learn from: peers that both have it greet each other with an extension message of their own (BEP 10).
 //!
 //! It shows the three levels, a setting, a message out and in, an alert, and what to do about a peer that misbehaves.
-//! `docs/plugin-guide.md` goes through this file step by step.
+//! The guide for authors of plugins goes through this file step by step.
 
 use reef_plugin_api::{
     Alert, Flow, HandshakeEntries, HookResult, Host, PeerCx, PeerKey, PeerObj, PeerPlugin, PluginError, SessionCx,
@@ -91,7 +91,7 @@ export_plugin!(Hello);
 fn greeting(settings: &str) -> Result<String, PluginError> {
     let mut table: toml::Table = settings.parse()?;
     let greeting = match table.remove("greeting") {
-        None => "hello".to_owned(),
+        None => "good day".to_owned(),
         Some(toml::Value::String(text)) if text.len() <= MAX_GREETING => text,
         Some(_) => return Err(PluginError::new(format!("greeting must be a text of at most {MAX_GREETING} bytes"))),
     };

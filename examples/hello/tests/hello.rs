@@ -42,7 +42,7 @@ fn peers_greet_each_other_once() {
 
     ours.host.set_supports(TORRENT, PEER, MESSAGE);
     for _ in 0..2 {
-        ours.peer.on_extension_handshake(&ours.host.peer_call(TORRENT, PEER), b"d1:md7:x_helloi9eee");
+        ours.peer.on_extension_handshake(&ours.host.peer_call(TORRENT, PEER), b"de");
     }
     let said = b"good morning".to_vec();
     let sent = Action::SendExtended { torrent: TORRENT, peer: PEER, name: MESSAGE.to_owned(), payload: said.clone() };

@@ -97,7 +97,7 @@ pub(crate) enum Command {
     /// Hash the files that are there and say which are damaged
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArgs),
-    /// List plugins, or look into one
+    /// List plugins, look into one, make or test one
     #[command(after_help = PLUGIN_EXAMPLES)]
     Plugin(PluginArgs),
     /// Seed a random file and fetch it by magnet link, both on this machine
@@ -156,7 +156,9 @@ const PLUGIN_EXAMPLES: &str = "\
 Examples:
   reef plugin list
   reef plugin info ut_metadata
-  reef plugin check target/release/libmy_plugin.so";
+  reef plugin new my_plugin
+  reef plugin check target/debug/libmy_plugin.so
+  reef plugin test target/debug/libmy_plugin.so";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
@@ -352,13 +354,53 @@ pub(crate) enum PluginCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// Load a plugin file and say whether this program can use it
-    #[command(after_help = "Examples:\n  reef plugin check target/release/libmy_plugin.so")]
+    /// Make a crate with a new plugin that builds, loads and is tested
+    #[command(after_help = "Examples:\n  reef plugin new my_plugin\n  reef plugin new my_plugin --dir ~/src")]
+    New {
+        /// The plugin's name: lower case letters, digits, `_` and `-`
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Make the crate's folder in this one, not here
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+    /// Load a plugin file, and say what is in it and what is wrong with it
+    #[command(after_help = "Examples:\n  reef plugin check target/release/libmy_plugin.so\n  \
+                            reef plugin check --run target/debug/libmy_plugin.so --json")]
     Check {
         /// The library
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
         file: PathBuf,
+        /// Run it in a small simulated swarm too
+        #[arg(long)]
+        run: bool,
     },
+    /// Run a plugin file in a simulated swarm, in virtual time
+    #[command(after_help = "Examples:\n  reef plugin test target/debug/libmy_plugin.so\n  \
+                            reef plugin test target/debug/libmy_plugin.so --peers 20 --seed 7 --settings 'rate = 3'\n\n\
+                            A seed and its downloaders, of which every other one has the plugin, run until all have everything.\n\
+                            The exit status is 0 only when they do and the plugin did not panic.")]
+    Test(PluginTestArgs),
+}
+
+/// `reef plugin test`.
+#[derive(Args, Debug)]
+pub(crate) struct PluginTestArgs {
+    /// The library
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// How many peers download
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) peers: u32,
+    /// Simulated seconds until all must have everything
+    #[arg(long, value_name = "S", default_value_t = 600)]
+    pub(crate) seconds: u64,
+    /// What everything in the swarm follows from: the same number gives the same run
+    #[arg(long, value_name = "X", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The plugin's settings as TOML; otherwise those of reef.toml
+    #[arg(long, value_name = "TOML")]
+    pub(crate) settings: Option<String>,
 }
 
 /// `reef demo`.

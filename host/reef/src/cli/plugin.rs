@@ -1,11 +1,14 @@
-//! Plugins: which are loaded for a session, and `reef plugin`, which lists them and looks into them.
+//! Plugins: which are loaded for a session, and `reef plugin`, which lists them, looks into them, makes and tests them.
+
+mod check;
+mod new;
+mod test;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reef_plugin_host::{
-    FileInfo, LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, Problem, SearchPath, check,
-    library_file,
+    LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, Problem, SearchPath, library_file,
 };
 use serde_json::{Value, json};
 
@@ -65,7 +68,9 @@ pub(crate) fn run(args: &PluginArgs, global: &Global) -> Outcome {
     match &args.command {
         PluginCommand::List => list(&config, args),
         PluginCommand::Info { name } => info(&config, args, name),
-        PluginCommand::Check { file } => check_file(&config, args, file),
+        PluginCommand::New { name, dir } => new::run(name, dir.as_deref()),
+        PluginCommand::Check { file, run } => check::run(&config, args, file, *run),
+        PluginCommand::Test(test) => test::run(&config, test, args.json),
     }
 }
 
@@ -118,33 +123,24 @@ fn info(config: &Config, args: &PluginArgs, name: &str) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// Loads the file as a session would, and starts it once, with what the settings tell it.
-fn check_file(config: &Config, args: &PluginArgs, file: &Path) -> Outcome {
-    let failed = |error: LoadError| Failure::new(error.to_string());
-    let found = check(file).map_err(failed)?;
-    let mut host = PluginHost::new(host_config(config));
-    let settings = config.plugins.get(&found.name).map(ToString::to_string).unwrap_or_default();
-    host.load_file(file, &settings).map_err(failed)?;
-    if args.json {
-        json::print(&describe_file(&found));
-    } else {
-        show(&found.name, &found.version, &found.description, found.api, &found.path);
-        out::line("It loads and starts: this program can use it.");
-    }
-    Ok(Exit::Success)
-}
-
 fn show(name: &str, version: &str, description: &str, api: (u32, u32), path: &Path) {
-    let field = |title: &str, value: &str| {
-        if !value.is_empty() {
-            out::line(&format!("{title:<12} {}", clean(value)));
-        }
-    };
     field("Name", name);
     field("Version", version);
     field("About", description);
     field("Plugin-api", &format!("{}.{}", api.0, api.1));
     field("File", &path.display().to_string());
+}
+
+/// One line of what is known of a plugin; none where nothing is.
+fn field(title: &str, value: &str) {
+    if !value.is_empty() {
+        out::line(&format!("{title:<12} {}", clean(value)));
+    }
+}
+
+/// The table of a plugin in `reef.toml`.
+fn settings_of(config: &Config, name: &str) -> String {
+    config.plugins.get(name).map(ToString::to_string).unwrap_or_default()
 }
 
 fn load_all(config: &Config, args: &PluginArgs) -> Result<(PluginHost, SearchPath, Vec<LoadError>), Failure> {
@@ -168,17 +164,6 @@ fn describe(plugin: &PluginInfo) -> Value {
         "extensions": plugin.extensions,
         "state": if reason.is_some() { "quarantined" } else { "loaded" },
         "reason": reason,
-    })
-}
-
-fn describe_file(file: &FileInfo) -> Value {
-    json!({
-        "name": file.name,
-        "version": file.version,
-        "description": file.description,
-        "api": format!("{}.{}", file.api.0, file.api.1),
-        "path": file.path.display().to_string(),
-        "usable": true,
     })
 }
 
