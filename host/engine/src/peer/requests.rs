@@ -111,7 +111,7 @@ impl Requests {
             return 1;
         }
         let by_rate = u32::try_from(rate.saturating_mul(seconds) / u64::from(BLOCK_SIZE)).unwrap_or(u32::MAX);
-        by_rate.max(FIRST.saturating_add(self.window).min(by_rate.saturating_mul(2).max(4 * FIRST))).min(limit)
+        by_rate.max(FIRST.saturating_add(self.window).min(by_rate.saturating_mul(2).max(FIRST))).min(limit)
     }
 
     fn remember_cancelled(&mut self, request: BlockRequest) {
