@@ -1,8 +1,9 @@
 //! The network: connections with latency and bandwidth, in order and without loss until they break.
 
 use crate::node::NodeId;
+use bytes::Bytes;
 use reef_engine::{ConnId, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// One end of a connection. A session numbers its connections from one each time it starts, so the start belongs to the
@@ -31,14 +32,34 @@ impl Default for Line {
     }
 }
 
+/// Bytes of one connection that a line carries before it is another's turn.
+const TURN: usize = 17 << 10;
+
 /// All connections, and how busy each line is.
 #[derive(Debug, Default)]
 pub(crate) struct Network {
     peers: BTreeMap<End, End>,
-    up_free: BTreeMap<NodeId, Time>,
+    up: BTreeMap<NodeId, Uplink>,
     down_free: BTreeMap<NodeId, Time>,
     /// When the last byte of each direction reaches the other end's line, so that nothing overtakes it.
     last: BTreeMap<End, Time>,
+}
+
+/// What waits to leave a node. Its connections share the line in turns, so that one with much to send does not hold up
+/// the others.
+#[derive(Debug, Default)]
+struct Uplink {
+    waiting: BTreeMap<End, VecDeque<Parcel>>,
+    turns: VecDeque<End>,
+    busy: bool,
+}
+
+/// Bytes on their way from one end to the other, or the end of the connection.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    pub(crate) from: End,
+    pub(crate) to: End,
+    pub(crate) data: Option<Bytes>,
 }
 
 impl Network {
@@ -55,8 +76,10 @@ impl Network {
     /// Takes both ends of a connection down and returns the other one, if it still stood.
     pub(crate) fn part(&mut self, end: End) -> Option<End> {
         let other = self.peers.remove(&end)?;
-        self.last.remove(&end);
-        self.last.remove(&other);
+        for end in [end, other] {
+            self.last.remove(&end);
+            self.drop_queue(end);
+        }
         self.peers.remove(&other).map(|_| other)
     }
 
@@ -70,14 +93,54 @@ impl Network {
         self.peers.keys().filter(|e| e.node == node).copied().collect()
     }
 
-    /// When `bytes` sent now from one end have left it, and when they reach the line of the other.
-    pub(crate) fn send(&mut self, now: Time, from: (End, Line), latency: Duration, bytes: usize) -> (Time, Time) {
-        let (end, line) = from;
-        let left = now.max(self.up_free.get(&end.node).copied().unwrap_or(Time::ZERO)) + duration(bytes, line.up);
-        self.up_free.insert(end.node, left);
-        let reaches = (left + line.latency + latency).max(self.last.get(&end).copied().unwrap_or(Time::ZERO));
-        self.last.insert(end, reaches);
-        (left, reaches)
+    /// Queues something for a node's line. True if the line was idle, and is to be asked for its next parcel.
+    pub(crate) fn push(&mut self, parcel: Parcel) -> bool {
+        let uplink = self.up.entry(parcel.from.node).or_default();
+        let queue = uplink.waiting.entry(parcel.from).or_default();
+        if queue.is_empty() {
+            uplink.turns.push_back(parcel.from);
+        }
+        queue.push_back(parcel);
+        !std::mem::replace(&mut uplink.busy, true)
+    }
+
+    /// What a node's line carries next, and how long that takes.
+    pub(crate) fn next(&mut self, node: NodeId, line: Line) -> Option<(Parcel, Duration)> {
+        let uplink = self.up.get_mut(&node)?;
+        let Some(end) = uplink.turns.pop_front() else {
+            uplink.busy = false;
+            return None;
+        };
+        let queue = uplink.waiting.get_mut(&end)?;
+        let first = queue.front_mut()?;
+        let rest = first.data.as_mut().filter(|d| d.len() > TURN).map(|d| d.split_to(TURN));
+        let parcel = match rest {
+            Some(part) => Parcel { from: first.from, to: first.to, data: Some(part) },
+            None => queue.pop_front()?,
+        };
+        if queue.is_empty() {
+            uplink.waiting.remove(&end);
+        } else {
+            uplink.turns.push_back(end);
+        }
+        let bytes = parcel.data.as_ref().map_or(0, Bytes::len);
+        Some((parcel, duration(bytes, line.up)))
+    }
+
+    /// When something that leaves one end now reaches the line of the other.
+    pub(crate) fn reaches(&mut self, now: Time, from: End, latency: Duration) -> Time {
+        let reaches = (now + latency).max(self.last.get(&from).copied().unwrap_or(Time::ZERO));
+        self.last.insert(from, reaches);
+        reaches
+    }
+
+    /// Forgets what has not left yet.
+    fn drop_queue(&mut self, end: End) {
+        if let Some(uplink) = self.up.get_mut(&end.node)
+            && uplink.waiting.remove(&end).is_some()
+        {
+            uplink.turns.retain(|e| *e != end);
+        }
     }
 
     /// When `bytes` that reach a node's line now are through it.
@@ -85,11 +148,6 @@ impl Network {
         let through = now.max(self.down_free.get(&node).copied().unwrap_or(Time::ZERO)) + duration(bytes, line.down);
         self.down_free.insert(node, through);
         through
-    }
-
-    /// When something sent behind everything else reaches the other end's line.
-    pub(crate) fn after_last(&self, now: Time, end: End, latency: Duration) -> Time {
-        (now + latency).max(self.last.get(&end).copied().unwrap_or(Time::ZERO))
     }
 }
 

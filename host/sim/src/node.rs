@@ -13,20 +13,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub struct NodeId(pub u32);
 
 impl NodeId {
-    /// Where the node listens: an address of its own for each.
+    /// Where the node listens: an address of its own for each, in a network of its own, since BEP 6 offers the same
+    /// pieces to all peers of one network.
     #[must_use]
     pub fn address(self) -> SocketAddr {
-        let [_, a, b, c] = self.0.to_be_bytes();
-        SocketAddr::from((Ipv4Addr::new(20, a, b, c), 6881))
+        let [_, _, a, b] = self.0.to_be_bytes();
+        SocketAddr::from((Ipv4Addr::new(20, a, b, 1), 6881))
     }
 
     /// The node that listens at an address.
     pub(crate) fn at(address: SocketAddr) -> Option<Self> {
         match address {
-            SocketAddr::V4(v4) if v4.port() == 6881 && v4.ip().octets()[0] == 20 => {
-                let [_, a, b, c] = v4.ip().octets();
-                Some(Self(u32::from_be_bytes([0, a, b, c])))
-            }
+            SocketAddr::V4(v4) if v4.port() == 6881 => match v4.ip().octets() {
+                [20, a, b, 1] => Some(Self(u32::from_be_bytes([0, 0, a, b]))),
+                _ => None,
+            },
             _ => None,
         }
     }

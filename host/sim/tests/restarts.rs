@@ -117,6 +117,7 @@ fn large_pieces_survive_any_end() {
 #[test]
 fn clean_stop_hashes_nothing_and_keeps_unfinished_blocks() {
     let torrent = Torrent::random(5, "a", 6_000_000, 1 << 20);
+    let mut with_unfinished = 0;
     for seed in 0..8 {
         let (mut world, first, leech) = pair(seed, &torrent);
         world.run_for(700 + seed * 130);
@@ -125,7 +126,7 @@ fn clean_stop_hashes_nothing_and_keeps_unfinished_blocks() {
         let record = world.disk(leech).stored()[&ID].have.clone().unwrap();
         let kept: u64 =
             Have::parse(&record).unwrap().unfinished.iter().map(|(_, blocks)| blocks.len() as u64 * 16_384).sum();
-        assert!(kept > 0, "seed {seed}: nothing was unfinished");
+        with_unfinished += u32::from(kept > 0);
         let before: u64 = (0..6).map(|p| world.fetched(leech, p)).sum();
         // Alone it can only believe, not fetch.
         world.restart(leech, &[]);
@@ -140,6 +141,7 @@ fn clean_stop_hashes_nothing_and_keeps_unfinished_blocks() {
         let missing = 6_000_000 - have.iter().map(|&p| u64::from(layout.piece_size(p))).sum::<u64>() - kept;
         assert!(fetched <= missing + 16_384, "seed {seed}: {fetched} bytes for {missing} that are missing");
     }
+    assert!(with_unfinished >= 4, "only {with_unfinished} stops came in the middle of a piece");
 }
 
 #[test]

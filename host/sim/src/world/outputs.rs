@@ -2,7 +2,7 @@
 
 use super::World;
 use super::turns::Event;
-use crate::network::End;
+use crate::network::{End, Parcel};
 use crate::node::{Busy, NodeId};
 use bytes::Bytes;
 use rand_core::RngCore;
@@ -97,27 +97,28 @@ impl World {
 
     pub(super) fn transmit(&mut self, end: End, data: Bytes) {
         let Some(other) = self.network.other(end) else { return };
-        let (line, faults) = (self.node(end.node).line, self.node(end.node).faults);
+        let faults = self.node(end.node).faults;
         if self.chance(faults.break_connections) {
             return self.break_connection(end, CloseCause::Reset);
         }
-        let latency = self.node(other.node).line.latency;
-        let bytes = data.len() as u64;
-        let (left, reaches) = self.network.send(self.now, (end, line), latency, data.len());
-        self.at(left, Event::Sent { at: end, bytes });
-        self.at(reaches, Event::Arrive { to: other, data: Some(data) });
+        self.push(Parcel { from: end, to: other, data: Some(data) });
+    }
+
+    fn push(&mut self, parcel: Parcel) {
+        let node = parcel.from.node;
+        if self.network.push(parcel) {
+            self.next_parcel(node);
+        }
     }
 
     /// A session closes a connection: the other end hears of it behind everything that was sent.
-    fn close(&mut self, end: End) {
-        let latency = self.node(end.node).line.latency;
-        let when = self.network.after_last(self.now, end, latency);
+    pub(super) fn close(&mut self, end: End) {
         let Some(other) = self.network.other(end) else { return };
         let node = self.node(end.node);
         node.allowance.remove(&end.conn);
         node.unread.remove(&end.conn);
         self.network.half_close(end);
-        self.at(when, Event::Arrive { to: other, data: None });
+        self.push(Parcel { from: end, to: other, data: None });
     }
 
     pub(super) fn break_connection(&mut self, end: End, cause: CloseCause) {

@@ -1,7 +1,6 @@
 //! Peers that are no sessions: a test says each word and looks at each answer.
 
 use super::World;
-use super::turns::Event;
 use crate::network::End;
 use crate::node::{Node, NodeId};
 use crate::script::{Heard, Script, Wire};
@@ -9,7 +8,6 @@ use bytes::{Bytes, BytesMut};
 use reef_engine::{Input, ListenerId, Settings};
 use reef_proto::handshake::Handshake;
 use reef_proto::message::Message;
-use std::time::Duration;
 
 impl World {
     /// A new node that is a scripted peer. Sessions can dial it, and it can dial them.
@@ -62,8 +60,6 @@ impl World {
 
     /// Closes a connection.
     pub fn hang_up(&mut self, wire: Wire) {
-        if let Some(other) = self.network.part(wire.0) {
-            self.later(Duration::from_millis(20), Event::Arrive { to: other, data: None });
-        }
+        self.close(wire.0);
     }
 }

@@ -1,7 +1,7 @@
 //! The order of things: events in time, and one turn of a session for each.
 
 use super::{STEPS_A_LOOK, World};
-use crate::network::End;
+use crate::network::{End, Parcel};
 use crate::node::NodeId;
 use crate::script::Wire;
 use bytes::Bytes;
@@ -17,6 +17,8 @@ pub(super) enum Event {
         to: NodeId,
     },
     Connected(End),
+    /// Something has left a node.
+    Left(Parcel),
     /// Bytes, or the end of a connection, reach the line of a node.
     Arrive {
         to: End,
@@ -51,6 +53,7 @@ impl World {
         match event {
             Event::Dial { from, to } => self.dialled(from, to),
             Event::Connected(at) => self.at_end(at, Input::Connected { conn: at.conn }),
+            Event::Left(parcel) => self.left(parcel),
             Event::Arrive { to, data } => self.arrive(to, data),
             Event::Deliver { to, data } => self.deliver(to, data),
             Event::Read(end) => self.read(end),
@@ -111,6 +114,25 @@ impl World {
             Some(script) => script.closed(at.conn),
             None => self.input(at.node, Input::Closed { conn: at.conn, cause }),
         }
+    }
+
+    /// Gives a line its next parcel, if anything waits for it.
+    pub(super) fn next_parcel(&mut self, id: NodeId) {
+        let line = self.node(id).line;
+        if let Some((parcel, takes)) = self.network.next(id, line) {
+            self.later(takes, Event::Left(parcel));
+        }
+    }
+
+    fn left(&mut self, Parcel { from, to, data }: Parcel) {
+        let latency = self.node(from.node).line.latency + self.node(to.node).line.latency;
+        let reaches = self.network.reaches(self.now, from, latency);
+        let bytes = data.as_ref().map_or(0, |d| d.len() as u64);
+        self.at(reaches, Event::Arrive { to, data });
+        if bytes > 0 {
+            self.at_end(from, Input::Sent { conn: from.conn, bytes });
+        }
+        self.next_parcel(from.node);
     }
 
     fn arrive(&mut self, to: End, data: Option<Bytes>) {
