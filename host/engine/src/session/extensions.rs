@@ -9,7 +9,7 @@ use crate::peer::Offer;
 use crate::policy::peer_list::Merged;
 use crate::status::TorrentState;
 use bytes::Bytes;
-use reef_proto::extended::{ExtendedHandshake, HandshakeBuilder};
+use reef_proto::extended::{ExtendedHandshake, HandshakeBuilder, MAX_NAMES};
 use reef_proto::hash::Sha1Hash;
 use reef_proto::message::Message;
 use std::collections::BTreeMap;
@@ -131,9 +131,13 @@ impl Session {
         for (name, number) in &handshake.ids {
             let Ok(name) = std::str::from_utf8(name) else { continue };
             match number {
-                0 => remote.names.remove(name),
-                n => remote.names.insert(name.to_owned(), *n),
-            };
+                0 => drop(remote.names.remove(name)),
+                // One handshake names few enough; a hundred of them must not name more.
+                n if remote.names.len() < MAX_NAMES || remote.names.contains_key(name) => {
+                    remote.names.insert(name.to_owned(), *n);
+                }
+                _ => {}
+            }
         }
         if let Some(client) = handshake.client.filter(|c| !c.is_empty()) {
             remote.client = client;
@@ -141,7 +145,7 @@ impl Session {
         remote.listen_port = handshake.listen_port.or(remote.listen_port);
         remote.max_requests = handshake.request_queue.or(remote.max_requests);
         remote.upload_only = handshake.upload_only.unwrap_or(remote.upload_only);
-        remote.extension_handshake = Some(payload.clone());
+        remote.extension_handshake = Some(handshake.raw);
         if let (false, Some(port), Some(t)) =
             (peer.outgoing, peer.remote.listen_port, peer.torrent.and_then(|id| self.torrents.get_mut(&id)))
             && let Merged::Moved(listed) = t.peer_list.listen_port_known(peer.listed_as, port, self.now)

@@ -92,6 +92,27 @@ fn later_extension_handshake_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn names_of_many_handshakes_are_bounded() {
+    let mut s = Stage::leeching();
+    let wire = s.peer(Peer::Extended);
+    let many: Vec<_> = (0..3)
+        .map(|round| {
+            let names = (0..100).map(|i| format!("x{round}.{i:02}"));
+            offer(names.fold(HandshakeBuilder::new(), |b, name| b.extension(name.as_bytes(), 9)))
+        })
+        .collect();
+    // What is offered beyond the limit is as good as not offered: nobody tells this peer that the session is done.
+    s.say(wire, &many);
+    s.say(wire, &[Message::HaveNone, offer(HandshakeBuilder::new().extension(b"upload_only", 42))]);
+    let seed = s.peer(Peer::Fast);
+    s.say(seed, &[Message::HaveAll]);
+    let heard = s.say(seed, &[Message::Unchoke]);
+    s.serve(seed, heard);
+    s.world.run_for(500);
+    assert!(heard_extended(&s.wait(wire, 0)).iter().all(|(id, _)| *id != 42));
+}
+
+#[test]
 fn peers_that_only_upload_are_closed_by_a_seed() {
     let mut s = Stage::seeding();
     let (by_handshake, by_message) = (s.peer(Peer::Extended), s.peer(Peer::Extended));
