@@ -12,6 +12,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(super) struct State {
     next_round: Time,
+    /// A slot may be free and somebody may want it.
+    slots_changed: bool,
 }
 
 impl Session {
@@ -21,7 +23,7 @@ impl Session {
         peer.remote.interested = true;
         peer.last_useful = self.now;
         if peer.local.choking {
-            self.fill_free_slots();
+            self.slots_changed();
         }
     }
 
@@ -38,8 +40,17 @@ impl Session {
         }
     }
 
-    /// Unchokes interested peers while slots are free.
+    /// A peer wants a slot or gave one back. All peers are weighed once a turn for that, not once a message: a message
+    /// of five bytes must not cost a look at everybody.
+    pub(super) fn slots_changed(&mut self) {
+        self.choking.slots_changed = true;
+    }
+
+    /// Unchokes interested peers while slots are free, if anything changed in this turn.
     pub(super) fn fill_free_slots(&mut self) {
+        if !std::mem::take(&mut self.choking.slots_changed) {
+            return;
+        }
         for conn in choker::fill_free_slots(&self.choke_facts(), &self.choke_rules(), self.now) {
             self.unchoke(conn);
         }

@@ -15,6 +15,10 @@ use reef_proto::decoder::Item;
 use reef_proto::handshake::{Feature, Handshake, Reserved};
 use std::net::SocketAddr;
 
+/// Bytes of answers that may wait for a peer beside its blocks. One that has more waiting and still says something is closed:
+/// each refused request costs as much memory as the request, for as long as the peer does not read.
+const MAX_UNREAD: u64 = 2 << 20;
+
 impl Session {
     pub(super) fn listening(&mut self, listener: ListenerId, local: SocketAddr) {
         self.listening.insert(listener, local);
@@ -105,7 +109,11 @@ impl Session {
         self.counters.recv_bytes += data.len() as i64;
         let length = data.len() as u64;
         peer.decoder.push(data);
+        let most_unread = self.settings.send_buffer_watermark as u64 + MAX_UNREAD;
         while let Some(peer) = self.peers.get_mut(&conn) {
+            if peer.queued + peer.out.len() as u64 > most_unread {
+                return self.close(conn, "asks on without reading the answers", hooks);
+            }
             match peer.decoder.next_item() {
                 Ok(Some(Item::Message(message))) => self.message(conn, message, hooks),
                 Ok(Some(Item::Handshake(handshake))) => self.handshake(conn, handshake, hooks),
@@ -248,7 +256,7 @@ impl Session {
             Alert::PeerDisconnected { torrent: peer.torrent, conn, address: peer.address, reason: reason.to_owned() };
         self.alert(alert, hooks);
         if !peer.local.choking {
-            self.fill_free_slots();
+            self.slots_changed();
         }
     }
 

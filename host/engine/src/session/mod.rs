@@ -170,6 +170,7 @@ impl Session {
         }
         self.run_timers(hooks);
         self.carry_out_actions(hooks);
+        self.fill_free_slots();
         self.flush_peers();
     }
 

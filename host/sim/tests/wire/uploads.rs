@@ -174,6 +174,16 @@ fn flood_of_interest_gets_few_answers() {
 }
 
 #[test]
+fn flood_of_requests_whose_answers_nobody_reads_closes() {
+    let mut s = Stage::seeding();
+    s.world.set_line(s.node, 1_000, 100_000_000, 20);
+    let wire = s.peer(Peer::Fast);
+    s.world.say(wire, &vec![Message::Request(request(99, 0)); 200_000]);
+    s.world.run_for(2_000);
+    assert!(s.peers().is_empty(), "{} bytes wait for it", s.peers()[0].queued_bytes);
+}
+
+#[test]
 fn seed_closes_peers_that_have_everything() {
     let mut s = Stage::seeding();
     let (all, bits, haves) = (s.peer(Peer::Fast), s.peer(Peer::Plain), s.peer(Peer::Plain));
