@@ -19,6 +19,9 @@ pub(super) struct State {
     this_second: (u64, i64),
 }
 
+/// Sources that a private torrent (BEP 27) takes no peers from.
+pub(super) const FOREIGN: PeerSource = PeerSource::DHT.with(PeerSource::PEX).with(PeerSource::LSD);
+
 impl Session {
     /// A source named a peer.
     pub(super) fn add_peer_address(
@@ -31,8 +34,7 @@ impl Session {
         let now = self.now;
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         // BEP 27: a private torrent takes peers from its trackers and its user alone.
-        let foreign = PeerSource::DHT.with(PeerSource::PEX).with(PeerSource::LSD);
-        let filtered = torrent.is_private() && source.intersects(foreign);
+        let filtered = torrent.is_private() && source.intersects(FOREIGN);
         let added = if filtered { None } else { Some(torrent.peer_list.add(address, source, PeerFlags(flags), now)) };
         self.dialing.hopeful.insert(id);
         let event = AddedPeer {

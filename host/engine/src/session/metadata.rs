@@ -1,6 +1,7 @@
 //! Metadata that arrives for a torrent added without it.
 
 use super::Session;
+use super::dialing::FOREIGN;
 use crate::alert::Alert;
 use crate::error::{ErrorCode, ErrorInfo};
 use crate::hooks::{Hooks, TorrentEvent};
@@ -44,11 +45,23 @@ impl Session {
             return self.fail_torrent(id, ErrorInfo::new(ErrorCode::V2Only, text), hooks);
         }
         self.set_content(id, meta);
+        self.drop_foreign_peers(id, hooks);
         self.settle_peers(id, hooks);
         self.save_torrent(id);
         self.ask_torrent(id, &TorrentEvent::Metadata, hooks);
         self.alert(Alert::MetadataReceived { torrent: id, name }, hooks);
         self.open_storage(id, hooks);
+    }
+
+    /// BEP 27: a magnet link does not say that its torrent is private. Peers that came from elsewhere than its trackers and
+    /// its user go when the metadata says so.
+    fn drop_foreign_peers(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.is_private()) else { return };
+        let foreign = torrent.peer_list.forget_named_by(FOREIGN);
+        let conns = torrent.peers.iter().filter(|c| self.peers.get(c).is_some_and(|p| foreign.contains(&p.listed_as)));
+        for conn in conns.copied().collect::<Vec<_>>() {
+            self.close(conn, "the torrent is private, and its tracker did not name this peer", hooks);
+        }
     }
 
     /// What peers said of their pieces before their number was known means something only now.

@@ -1,14 +1,18 @@
 //! A torrent that is known by its info-hash alone, until a plugin gives its metadata.
 
-use crate::{ID, Peer, ROUND, Stage, bitfield, requests};
+use crate::{ID, Peer, ROUND, Stage, bitfield, peer_id, requests};
 use bytes::Bytes;
+use reef_engine::status::PeerSource;
 use reef_engine::{Action, Alert};
 use reef_proto::message::Message;
 use reef_sim::World;
 use reef_sim::content::Torrent;
 
 fn magnet() -> Stage {
-    let torrent = Torrent::random(7, "a", 1 << 20, 64 << 10);
+    magnet_of(Torrent::random(7, "a", 1 << 20, 64 << 10))
+}
+
+fn magnet_of(torrent: Torrent) -> Stage {
     let mut world = World::new(7);
     let node = world.add_node();
     world.magnet(node, &torrent, &[]);
@@ -60,6 +64,28 @@ fn flood_of_haves_before_the_metadata_is_bounded() {
     s.world.run_for(1_000);
     give(&mut s);
     assert_eq!(s.peers()[0].have_pieces, 16);
+}
+
+#[test]
+fn private_torrent_drops_the_peers_of_peers_when_its_metadata_comes() {
+    for (torrent, kept) in
+        [(Torrent::private(1, "a", 100_000, 32 << 10), 1), (Torrent::random(1, "a", 100_000, 32 << 10), 2)]
+    {
+        let mut s = magnet_of(torrent);
+        for source in [PeerSource::PEX, PeerSource::TRACKER] {
+            let script = s.world.add_script();
+            s.world.act(s.node, vec![Action::AddPeer { torrent: ID, address: script.address(), source, flags: 0 }]);
+            s.world.run_for(1_000);
+            let wire = s.world.script_accepted(script)[0];
+            let number = s.world.steps();
+            s.shake(wire, Peer::Fast, peer_id(number));
+        }
+        assert_eq!(s.peers().len(), 2);
+        give(&mut s);
+        assert_eq!(s.peers().len(), kept);
+        s.world.run_for(200_000);
+        assert!(s.peers().len() <= kept, "nor is one dialled again");
+    }
 }
 
 #[test]

@@ -221,6 +221,24 @@ impl PeerList {
         Added { first_time: true, filtered: false, kept }
     }
 
+    /// Forgets the addresses that these sources alone have named. Returns those that are connected or being dialled: they
+    /// are forgotten when that is over.
+    pub fn forget_named_by(&mut self, sources: PeerSource) -> Vec<SocketAddr> {
+        let alone = |known: &Known| known.source != PeerSource::default() && known.source.0 & !sources.0 == 0;
+        let named: Vec<_> = self.peers.iter().filter(|(_, known)| alone(known)).map(|(addr, _)| *addr).collect();
+        let mut busy = Vec::new();
+        for addr in named {
+            match self.peers.get_mut(&addr) {
+                Some(known) if known.busy => {
+                    known.connectable = false;
+                    busy.push(addr);
+                }
+                _ => self.remove(addr),
+            }
+        }
+        busy
+    }
+
     /// The address to dial next. It counts as being dialled until [`PeerList::disconnected`] is told of it. `random`
     /// decides among equals while our own address, and with it their BEP 40 priority, is not known.
     pub fn candidate(&mut self, now: Time, random: u64) -> Option<SocketAddr> {
