@@ -4,9 +4,13 @@ use crate::time::Time;
 use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::message::BlockRequest;
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Requests that are outstanding when a peer has not shown its speed yet.
 const FIRST: u32 = 5;
+
+/// How long a peer that sends nothing at all is asked for nothing.
+const REST: Duration = Duration::from_secs(60);
 
 /// The requests made of one peer.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub(crate) struct Requests {
     window: u32,
     last_block: Time,
     snubbed: bool,
+    /// It did not even send the one block that it was asked for: it is asked for nothing before this.
+    rests_until: Time,
 }
 
 /// What a block that arrived was.
@@ -56,6 +62,7 @@ impl Requests {
         let Some(at) = self.outstanding.iter().position(|r| *r == request) else {
             let Some(at) = self.cancelled.iter().position(|r| *r == request) else { return Arrival::Unsolicited };
             self.cancelled.remove(at);
+            self.rests_until = Time::ZERO;
             return Arrival::Late;
         };
         self.outstanding.remove(at);
@@ -98,10 +105,19 @@ impl Requests {
         (!self.outstanding.is_empty()).then_some(self.last_block)
     }
 
-    /// The peer kept us waiting: it will be asked for one block at a time until it sends one.
-    pub(crate) fn snub(&mut self) {
+    /// The peer kept us waiting: it will be asked for one block at a time until it sends one. If that one does not come
+    /// either, the peer rests, so that blocks are not kept from others by peers that never send them.
+    pub(crate) fn snub(&mut self, now: Time) {
+        if self.snubbed {
+            self.rests_until = now + REST;
+        }
         self.snubbed = true;
         self.window = 0;
+    }
+
+    /// Whether nothing may be asked of it for now.
+    pub(crate) fn is_resting(&self, now: Time) -> bool {
+        now < self.rests_until
     }
 
     /// How many should be outstanding: `seconds` of what the peer sends at `rate` bytes a second, growing by one a block
@@ -134,10 +150,23 @@ mod tests {
         let mut q = Requests::default();
         assert_eq!(q.target(0, 3, 500), FIRST);
         q.push(R, Time::ZERO);
-        q.snub();
+        q.snub(Time::ZERO);
+        assert!(!q.is_resting(Time::ZERO));
         assert_eq!(q.target(1 << 30, 3, 500), 1);
         assert_eq!(q.arrived(R, Time::ZERO), Arrival::Expected);
         assert!(q.target(1 << 20, 3, 500) > 1);
+    }
+
+    #[test]
+    fn peer_that_sends_nothing_at_all_rests_until_it_does() {
+        let mut q = Requests::default();
+        q.push(R, Time::ZERO);
+        q.snub(Time::ZERO);
+        q.clear();
+        q.snub(Time::ZERO);
+        assert!(q.is_resting(Time::ZERO) && !q.is_resting(Time::ZERO + REST));
+        assert_eq!(q.arrived(R, Time::ZERO), Arrival::Late);
+        assert!(!q.is_resting(Time::ZERO), "it is alive after all");
     }
 
     #[test]

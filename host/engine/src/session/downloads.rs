@@ -25,6 +25,9 @@ impl Session {
         if !peer.local.interested || (peer.remote.choking && peer.remote.allowed_fast.is_empty()) || self.congested {
             return;
         }
+        if peer.requests.is_resting(self.now) {
+            return;
+        }
         let limit = peer.remote.max_requests.unwrap_or(u32::MAX).min(self.settings.max_out_request_queue as u32);
         let target =
             peer.requests.target(peer.download.per_second(self.now), self.settings.request_queue_time as u64, limit);
@@ -236,7 +239,7 @@ impl Session {
     pub(super) fn snub(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let lost = peer.requests.clear();
-        peer.requests.snub();
+        peer.requests.snub(self.now);
         let id = peer.torrent;
         for request in lost {
             self.send(conn, &Message::Cancel(request));

@@ -87,7 +87,7 @@ impl Session {
             }
             Phase::Connected => {
                 let waits = peer.requests.waits_since().filter(|&since| longer(since, s.request_timeout));
-                if waits.is_some() && !peer.requests.is_snubbed() {
+                if waits.is_some() {
                     Overdue::Snub
                 } else if longer(peer.last_sent, s.peer_timeout / 2) {
                     Overdue::KeepAlive

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use reef_engine::{Command, Settings};
 use reef_proto::message::Message;
 use reef_sim::Wire;
+use reef_sim::content::Torrent;
 
 /// A peer with every piece, and what was asked of it after it unchoked the session.
 #[track_caller]
@@ -120,7 +121,7 @@ fn later_bitfield_replaces_what_a_peer_had() {
 
 #[test]
 fn bitfield_with_spare_bits_closes() {
-    let torrent = reef_sim::content::Torrent::random(8, "b", 700_000, 64 << 10);
+    let torrent = Torrent::random(8, "b", 700_000, 64 << 10);
     let mut s = Stage::of(Settings::default(), torrent, false);
     let wire = s.peer(Peer::Plain);
     s.closes(wire, &[bitfield(&[0xff, 0xff])]);
@@ -142,8 +143,29 @@ fn snubbed_peer_gets_one_request_and_others_take_over() {
 }
 
 #[test]
+fn peers_that_stall_do_not_keep_the_last_block_from_an_honest_one() {
+    let mut s = Stage::of(Settings::default(), Torrent::random(7, "a", 16 << 10, 16 << 10), false);
+    let mut join = || {
+        let wire = s.peer(Peer::Fast);
+        let heard = s.say(wire, &[Message::HaveAll, Message::Unchoke]);
+        (wire, requests(&heard))
+    };
+    let stalling = [join(), join(), join()];
+    assert!(stalling.iter().all(|(_, asked)| asked.len() == 1), "as many are asked for one block as may be");
+    let (honest, asked) = join();
+    assert!(asked.is_empty());
+    let mut heard = Vec::new();
+    for _ in 0..6 {
+        let all = stalling.iter().map(|(wire, _)| *wire).chain([honest]);
+        all.for_each(|wire| s.world.say(wire, &[Message::KeepAlive]));
+        heard.extend(s.wait(honest, 30_000));
+    }
+    assert_eq!(requests(&heard).first(), Some(&request(0, 0)));
+}
+
+#[test]
 fn end_game_asks_another_peer_and_cancels_the_rest() {
-    let torrent = reef_sim::content::Torrent::random(9, "c", 64 << 10, 64 << 10);
+    let torrent = Torrent::random(9, "c", 64 << 10, 64 << 10);
     let mut s = Stage::of(Settings::default(), torrent, false);
     let first = s.peer(Peer::Plain);
     let second = s.peer(Peer::Plain);
@@ -250,4 +272,20 @@ fn recheck_finds_what_is_there_again() {
     s.world.run_for(1_000);
     assert!(s.world.is_complete(s.node));
     assert_eq!(s.world.tally(s.node).checks, 16);
+}
+
+#[test]
+fn recheck_asked_for_twice_ends_and_the_stop_after_it_is_clean() {
+    let mut s = Stage::seeding();
+    s.world.command(s.node, Command::Recheck(ID));
+    s.world.command(s.node, Command::Recheck(ID));
+    s.world.run_for(3_000);
+    assert!(s.world.is_complete(s.node));
+    assert!(s.world.stop(s.node, 10));
+    let before = s.world.tally(s.node).checks;
+    s.world.restart(s.node, &[]);
+    s.world.run_for(3_000);
+    assert!(s.world.is_complete(s.node));
+    let after = s.world.tally(s.node).checks;
+    assert!(after == before || after == 0, "the next run hashes nothing: {before}, {after}");
 }
