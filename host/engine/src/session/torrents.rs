@@ -404,11 +404,12 @@ impl Session {
         self.counters.queued_write_bytes -= content.writing as i64;
         self.held_bytes -= content.assembly.held();
         self.set_content(id, content.meta);
-        if let Some(t) = self.torrents.get_mut(&id) {
-            t.reopening = true;
-        }
+        let closing = self.torrents.get_mut(&id).is_some_and(|t| std::mem::replace(&mut t.reopening, true));
         self.set_state(id, TorrentState::CheckingFiles, hooks);
-        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
+        // One that is being closed already is opened once, with what holds by then.
+        if !closing {
+            self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
+        }
     }
 
     pub(super) fn remove_torrent(
