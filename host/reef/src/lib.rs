@@ -6,6 +6,7 @@
 pub mod disk;
 mod http;
 mod net;
+pub mod plugin_watch;
 pub mod plugins;
 mod resolve;
 pub mod rt;
@@ -14,5 +15,6 @@ pub mod store;
 mod workers;
 
 pub use net::ListenError;
+pub use plugin_watch::PluginWatch;
 pub use plugins::Plugins;
 pub use session::{AlertStream, ChangeError, Config, NextAlert, Session, StartError};

@@ -192,6 +192,9 @@ pub(crate) struct SessionArgs {
     /// Load no plugins at all
     #[arg(long, help_heading = "Session", conflicts_with = "plugin_dir")]
     pub(crate) no_plugins: bool,
+    /// Load, replace and take out plugins as their files come, change and go; usual with seed and --keep-seeding
+    #[arg(long, help_heading = "Session", conflicts_with = "no_plugins")]
+    pub(crate) watch_plugins: bool,
 }
 
 /// How torrents are shared: where to listen, and at what speed.

@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use reef::PluginWatch;
 use reef::rt::block_on;
 use reef::session::{AlertStream, Config as SessionConfig, NextAlert, Session};
 use reef::store::{Store, StoredTorrent, default_path};
@@ -60,6 +61,8 @@ pub(crate) struct Setup {
     pub(crate) state: Option<PathBuf>,
     /// Categories of alerts to report.
     pub(crate) alerts: u32,
+    /// Folders whose plugins come and go with their files.
+    pub(crate) watched: Vec<PathBuf>,
 }
 
 impl Setup {
@@ -68,7 +71,9 @@ impl Setup {
         let listen: Vec<SocketAddr> = config.listen.iter().flat_map(|listen| listen.addresses()).collect();
         let (listen, listen_otherwise) =
             if listen.is_empty() { (usual_addresses(), every_address(0)) } else { (listen, Vec::new()) };
-        Self { settings: config.settings, listen, listen_otherwise, plugins: plugins.host, state, alerts: USUAL_ALERTS }
+        let watched = if config.watch_plugins == Some(true) { plugins.to_watch } else { Vec::new() };
+        let (settings, plugins, alerts) = (config.settings, plugins.host, USUAL_ALERTS);
+        Self { settings, listen, listen_otherwise, plugins, state, alerts, watched }
     }
 
     /// Has every alert reported, for programs.
@@ -146,7 +151,8 @@ pub(crate) fn ended() -> Failure {
 
 /// A running session.
 pub(crate) struct Client {
-    session: Session,
+    session: Arc<Session>,
+    _watch: Option<PluginWatch>,
     alerts: Receiver<Event>,
     interrupted: Arc<AtomicBool>,
     next_second: Cell<Instant>,
@@ -164,6 +170,9 @@ impl Client {
             ..SessionConfig::default()
         })
         .map_err(|error| Failure::new(error.to_string()))?;
+        let session = Arc::new(session);
+        let watch = (!setup.watched.is_empty()).then(|| PluginWatch::start(&session, &setup.watched));
+        let watch = watch.and_then(|watch| watch.map_err(|error| log::warn!("plugins are not watched: {error}")).ok());
         let (sender, alerts) = sync_channel(WAITING_EVENTS);
         let stream = session.subscribe(setup.alerts, WAITING_EVENTS);
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -172,7 +181,7 @@ impl Client {
             .name("alerts".to_owned())
             .spawn(move || forward(stream, &sender))
             .map_err(|error| Failure::new(format!("no thread for the session's events: {error}")))?;
-        Ok(Self { session, alerts, interrupted, next_second: Cell::new(Instant::now() + FIRST_LOOK) })
+        Ok(Self { session, _watch: watch, alerts, interrupted, next_second: Cell::new(Instant::now() + FIRST_LOOK) })
     }
 
     /// Adds a torrent, with what is known of it from an earlier run.

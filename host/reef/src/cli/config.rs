@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// Folders to look for plugins in (`plugin_dir`).
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Whether to watch those folders (`watch_plugins`); by default where a session goes on for long.
+    pub(crate) watch_plugins: Option<bool>,
     /// Where to listen (`listen`); empty for the default.
     pub(crate) listen: Vec<Listen>,
     /// What each plugin is told: the tables `[plugins.<name>]`.
@@ -27,9 +29,13 @@ pub(crate) struct Config {
 }
 
 /// Names of this file besides those of the session's settings: name and meaning.
-pub(crate) const OWN_NAMES: [(&str, &str); 3] = [
+pub(crate) const OWN_NAMES: [(&str, &str); 4] = [
     ("listen", "Where to listen, such as \"0.0.0.0:6881\"; a text or a list of texts (--listen)."),
     ("plugin_dir", "Where to look for plugins besides the usual folders; a text or a list of texts (--plugin-dir)."),
+    (
+        "watch_plugins",
+        "Whether plugins come, change and go with their files while a session runs: true or false (--watch-plugins).",
+    ),
     ("plugins", "Tables [plugins.<name>]: what each plugin is told, in that plugin's own words."),
 ];
 
@@ -60,6 +66,12 @@ impl Config {
         }
         if let Some(bytes) = network.upload_limit {
             config.settings.upload_rate_limit = limit(bytes);
+        }
+        if session.watch_plugins {
+            config.watch_plugins = Some(true);
+        }
+        if session.no_plugins {
+            config.watch_plugins = Some(false);
         }
         if !network.listen.is_empty() {
             config.listen.clone_from(&network.listen);
@@ -111,6 +123,11 @@ impl Config {
             }
             "plugin_dir" => {
                 self.plugin_dirs = texts(name, value)?.iter().map(|text| expand_home(text)).collect();
+                Ok(())
+            }
+            "watch_plugins" => {
+                let watch = value.as_bool().ok_or_else(|| format!("{name} takes true or false"))?;
+                self.watch_plugins = Some(watch);
                 Ok(())
             }
             "plugins" => self.put_plugins(value),

@@ -48,6 +48,8 @@ fn specific(alert: &Alert) -> Value {
         Alert::AlertsDropped { count } => json!({ "count": count }),
         Alert::PluginLoaded { plugin, version } => json!({ "plugin": plugin, "version": version }),
         Alert::PluginQuarantined { plugin, reason } => json!({ "plugin": plugin, "reason": reason }),
+        Alert::PluginWithdrawn { plugin } => json!({ "plugin": plugin }),
+        Alert::PluginStuck { plugin, hook, seconds } => json!({ "plugin": plugin, "hook": hook, "seconds": seconds }),
         Alert::Custom(custom) => json!({
             "plugin": custom.plugin, "kind": custom.kind, "what": custom.what, "torrent": custom.torrent.map(|id| id.0),
         }),

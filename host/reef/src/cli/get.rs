@@ -20,6 +20,7 @@ const NAMED_PEER_RETRY: i64 = 5;
 /// Downloads what the sources name.
 pub(crate) fn run(args: &GetArgs, global: &Global) -> Outcome {
     let mut config = Config::for_session(global.config.as_deref(), &args.session, &args.network)?;
+    config.watch_plugins.get_or_insert(args.keep_seeding);
     let torrents = wanted::to_download(args)?;
     hurry_if_nobody_else(&mut config.settings, &torrents);
     let state = state_path(&torrents);

@@ -26,6 +26,8 @@ pub(crate) struct Plugins {
     /// Their host, to be given to the session.
     pub(crate) host: PluginHost,
     folders: Vec<PathBuf>,
+    /// Those of them in which every plugin counts.
+    pub(crate) to_watch: Vec<PathBuf>,
 }
 
 /// Loads every plugin that is found and gives each what it saved. One that cannot be loaded is said in a line, and the
@@ -36,7 +38,11 @@ pub(crate) fn load(config: &Config, args: &SessionArgs, saved: BTreeMap<String, 
     // Each was said in the log already.
     host.load_search(&path);
     host.set_max_log_level(log::max_level());
-    Ok(Plugins { host, folders: folders(&path) })
+    let to_watch = path.places().iter().filter_map(|place| match place {
+        Place::Named(folder) | Place::Usual(folder) => Some(folder.clone()),
+        _ => None,
+    });
+    Ok(Plugins { host, folders: folders(&path), to_watch: to_watch.collect() })
 }
 
 impl Plugins {

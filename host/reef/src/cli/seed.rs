@@ -19,7 +19,8 @@ use super::{content, json, out, plugin, source, wanted};
 
 /// Serves the torrent.
 pub(crate) fn run(args: &SeedArgs, global: &Global) -> Outcome {
-    let config = Config::for_session(global.config.as_deref(), &args.session, &args.network)?;
+    let mut config = Config::for_session(global.config.as_deref(), &args.session, &args.network)?;
+    config.watch_plugins.get_or_insert(true);
     let metainfo = source::read_torrent(&args.torrent)?;
     let dir = content::folder(&args.dir, &metainfo.info)?;
     let torrent = wanted::to_seed(metainfo, &dir, &args.network)?;
