@@ -96,6 +96,18 @@ fn test_runs_a_plugin_in_a_swarm_and_says_what_it_did() {
     check(&test(&["--seconds", "0"]), false, &["only 0 of 8 peers complete"]);
 }
 
+#[test]
+fn test_fails_where_a_plugin_is_quarantined_and_says_why() {
+    let user = User::new();
+    let library = plugin_library("evil-plugin");
+    let library = library.to_str().expect("a path of text");
+    let test = |settings: &str| run(&mut user.command(&["plugin", "test", library, "--settings", settings]));
+    let panic = test("at = \"on_extension_handshake\"\ndo = \"panic\"");
+    check(&panic, false, &["8 of 8 peers complete", "Quarantined:", "ordered to panic"]);
+    let error = test("at = \"on_extended\"\ndo = \"error\"\nclaim = \"x_test\"");
+    check(&error, true, &["8 of 8 peers complete"]);
+}
+
 fn file(name: &str) -> PathBuf {
     format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX).into()
 }

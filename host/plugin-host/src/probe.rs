@@ -43,7 +43,7 @@ pub fn probe(path: &Path, settings: &str) -> Result<Probe, LoadError> {
     let host = FakeHost::new();
     let start = |settings: &str| image.root.init(host.handle(), settings, log::LevelFilter::Off);
     let mut session = start(settings).map_err(|reason| failed(Problem::Init { name: about.name.clone(), reason }))?;
-    let unknown = format!("{settings}\n{UNKNOWN_SETTING} = 1\n");
+    let unknown = format!("{UNKNOWN_SETTING} = 1\n{settings}");
     let mut found = Probe {
         session_hooks: names(bits::SessionPlugin::ALL, session.hooks()),
         torrent_hooks: None,

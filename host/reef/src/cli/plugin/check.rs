@@ -44,7 +44,11 @@ fn tell(found: &Probe, report: Option<&Report>) {
     field("Extensions", &found.extensions.join(", "));
     field("Handshake", &found.handshake_keys.join(", "));
     match &found.unknown_setting {
-        Some(words) => field("Settings", &format!("checked; of one that it does not know it says: {words}")),
+        Some(words) => {
+            // A parser of TOML shows the place first and what is wrong in its last line.
+            let words = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+            field("Settings", &format!("checked; of one that it does not know it says: {words}"));
+        }
         None => field("Settings", "cannot be told: it takes any key of its table"),
     }
     if let Some(report) = report {
