@@ -11,4 +11,6 @@ pub struct Faults {
     pub break_connections: u32,
     /// Of a dial to it: that nobody answers.
     pub refuse_dials: u32,
+    /// Milliseconds that each job of its storage takes longer.
+    pub slow_disk: u32,
 }

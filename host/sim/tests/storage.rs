@@ -3,6 +3,7 @@
 use reef_engine::status::TorrentState;
 use reef_engine::{AddTorrent, Alert, Command, ErrorCode, Reply, Settings, TorrentFlags, TorrentId};
 use reef_sim::content::Torrent;
+use reef_sim::faults::Faults;
 use reef_sim::{NodeId, World};
 
 const ID: TorrentId = TorrentId(1);
@@ -208,4 +209,31 @@ fn nothing_is_wanted_and_nothing_is_done() {
     assert_eq!(world.tally(leech).received, 0);
     world.command(leech, Command::SetFilePriorities { torrent: ID, priorities: vec![(0, 7)] });
     check_complete(&mut world, leech, &torrent);
+}
+
+#[test]
+fn slow_disk_holds_up_reading_and_memory_stays_within_the_setting() {
+    for piece_length in [64 << 10, 1 << 20, 4 << 20] {
+        let torrent = Torrent::random(12, "a", 12 << 20, piece_length);
+        let mut world = World::new(10);
+        let seeds: Vec<NodeId> = (0..4).map(|_| world.add_node()).collect();
+        seeds.iter().for_each(|&n| world.seed(n, &torrent));
+        let limit = 4 << 20;
+        let leech = world.add_node_with(Settings { cache_size: limit, ..Settings::default() }, None);
+        world.set_faults(leech, Faults { slow_disk: 700, ..Faults::default() });
+        world.run_for(3_000);
+        world.leech(leech, &torrent, &seeds);
+        let mut most = 0;
+        let done = |w: &mut World| {
+            let Some(Reply::Session(status)) = w.command(leech, Command::SessionStatus) else { panic!("no status") };
+            let queued = status.stats.iter().find(|(name, _)| *name == "disk.queued_write_bytes").map(|(_, n)| *n);
+            most = most.max(queued.expect("a counter"));
+            w.is_complete(leech)
+        };
+        if let Err(e) = world.run_until(300, done) {
+            panic!("pieces of {piece_length}: {e}");
+        }
+        assert!(world.disk(leech).holds(&torrent));
+        assert!((1..=limit).contains(&most), "pieces of {piece_length}: {most} bytes waited for the disk");
+    }
 }

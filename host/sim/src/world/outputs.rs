@@ -133,6 +133,7 @@ impl World {
         let takes = Duration::from_micros(DISK.0 + u64::from(self.rng.next_u32() % DISK.1));
         let now = self.now;
         let node = self.node(id);
+        let takes = takes + Duration::from_millis(node.faults.slow_disk.into());
         if matches!(job.op, DiskOp::CheckPiece { .. }) {
             node.tally.checks += 1;
         }
