@@ -14,7 +14,7 @@ pub struct Limits {
     pub budget: Duration,
     /// How many hooks may overrun that within a minute; with the next the plugin is quarantined. 0 for any number.
     pub overruns: u32,
-    /// How many times in a row the same hook may return an error; with the next the plugin is quarantined. 0 for any number.
+    /// How many times in a row the same session or torrent hook may return an error; with the next the plugin is quarantined. 0 for any number.
     pub errors: u32,
 }
 

@@ -427,8 +427,12 @@ impl PluginHost {
         }
     }
 
-    /// Counts an error, which may be one too many.
+    /// Counts an error, which may be one too many. An error over a peer ends that peer and counts for nothing else:
+    /// otherwise strangers could send a plugin away with eleven bad messages.
     fn note_error(&mut self, index: usize, hook: HookId, text: &str, actions: &mut Actions) {
+        if hook.concerns_a_peer() {
+            return;
+        }
         let limits = self.config.limits;
         let plugin = self.plugins.get(index);
         if let Some(reason) = plugin.and_then(|plugin| plugin.conduct.failed(hook, text, &limits)) {

@@ -44,6 +44,11 @@ impl HookId {
         Self(number)
     }
 
+    /// Whether a peer has a part in how the hook ends: what strangers send may make it fail.
+    pub(crate) fn concerns_a_peer(self) -> bool {
+        self.0 >> 6 == Level::Peer as u8 || self == Self::NEW_CONNECTION
+    }
+
     pub(crate) fn number(self) -> u8 {
         self.0
     }

@@ -240,8 +240,7 @@ mod tests {
     #[test]
     fn what_the_interface_inherits_travels_with_it() {
         let text = INTERFACE.iter().find(|(path, _)| *path == "Cargo.toml").map_or("", |(_, text)| text);
-        for words in ["abi_stable = ", "log = ", "edition = ", "[workspace.lints.clippy]", "\"reef-plugin-api/macros\""]
-        {
+        for words in ["log = ", "edition = ", "[workspace.lints.clippy]", "\"reef-plugin-api/macros\""] {
             assert!(text.contains(words), "no {words} in {text}");
         }
         assert!(!text.contains("async-std"), "{text}");
