@@ -111,7 +111,7 @@ impl Plan {
         let seed = self.seed ^ u64::from(number) << 32;
         let make = move || -> Box<dyn Hooks> {
             // What a hook takes in real time says nothing here: the machine may be busy with the rest of the swarm.
-            let limits = Limits { overruns: 0, ..Limits::default() };
+            let limits = Limits { budget: std::time::Duration::from_secs(60), overruns: 0, ..Limits::default() };
             let mut host = PluginHost::new(PluginHostConfig { seed, limits, ..PluginHostConfig::default() });
             if let Err(error) = host.load_file(&file, &settings) {
                 log::error!("{error}");
