@@ -4,11 +4,13 @@
 //! peer merely announced, and never wait for the rest of a message that its first five bytes already condemn.
 
 use bytes::{Buf, Bytes};
+use std::sync::Arc;
 use thiserror::Error;
 
 use crate::bitfield::byte_count;
 use crate::handshake::{HANDSHAKE_LEN, Handshake};
 use crate::message::{BlockRequest, HASH_REQUEST_LEN, HashRequest, Message, id};
+use crate::message_ids::MessageIds;
 
 /// Turns the buffers that a peer's connection delivers into its handshake and messages.
 ///
@@ -21,6 +23,7 @@ pub struct Decoder {
     partial: Vec<u8>,
     stage: Stage,
     limits: Limits,
+    ids: Option<Arc<MessageIds>>,
 }
 
 /// One thing that a peer sent.
@@ -73,7 +76,7 @@ enum Stage {
 impl Decoder {
     /// A decoder at the start of a connection: the handshake comes first.
     pub fn new(limits: Limits) -> Self {
-        Self { input: Bytes::new(), partial: Vec::new(), stage: Stage::Handshake, limits }
+        Self { input: Bytes::new(), partial: Vec::new(), stage: Stage::Handshake, limits, ids: None }
     }
 
     /// A decoder for a stream whose handshake was read elsewhere.
@@ -84,6 +87,11 @@ impl Decoder {
     /// Replaces the limits: the torrent became known, or its metadata arrived.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// From the next message on, the stream has these numbers in place of the standard ones.
+    pub fn set_message_ids(&mut self, ids: Arc<MessageIds>) {
+        self.ids = Some(ids);
     }
 
     /// Takes the next bytes of the stream. Take all items first: bytes that are still unread are copied.
@@ -133,13 +141,15 @@ impl Decoder {
 
     fn take_message(&mut self) -> Result<Option<Message>, DecodeError> {
         if self.partial.is_empty() {
-            return take_message(&mut self.input, self.limits);
+            return take_message(&mut self.input, (self.limits, self.ids.as_deref()));
         }
+        let ids = self.ids.clone();
+        let rules = (self.limits, ids.as_deref());
         loop {
             // Only the head says how much is wanted, and it may be cut too.
-            let wanted = match frame_len(&self.partial, self.limits)? {
+            let wanted = match frame_len(&self.partial, rules)? {
                 Frame::Whole(total) if total == self.partial.len() => {
-                    return take_message(&mut Bytes::from(std::mem::take(&mut self.partial)), self.limits);
+                    return take_message(&mut Bytes::from(std::mem::take(&mut self.partial)), rules);
                 }
                 Frame::Whole(total) | Frame::Head(total) => total,
             };
@@ -193,8 +203,16 @@ enum Frame {
     Head(usize),
 }
 
+/// What a connection's messages are read by: their limits, and numbers of its own.
+type Rules<'a> = (Limits, Option<&'a MessageIds>);
+
+/// The standard number of a message.
+fn standard_id(wire: u8, ids: Option<&MessageIds>) -> u8 {
+    ids.map_or(wire, |ids| ids.from_wire(wire))
+}
+
 /// Reads and judges the head of a message.
-fn frame_len(stream: &[u8], limits: Limits) -> Result<Frame, DecodeError> {
+fn frame_len(stream: &[u8], (limits, ids): Rules<'_>) -> Result<Frame, DecodeError> {
     let Some((head, rest)) = stream.split_first_chunk::<4>() else {
         return Ok(Frame::Head(4));
     };
@@ -208,8 +226,9 @@ fn frame_len(stream: &[u8], limits: Limits) -> Result<Frame, DecodeError> {
     let Some(id) = rest.first() else {
         return Ok(Frame::Head(5));
     };
-    if !is_allowed(*id, length - 1, limits) {
-        return Err(DecodeError::MessageLength { id: *id, length });
+    let id = standard_id(*id, ids);
+    if !is_allowed(id, length - 1, limits) {
+        return Err(DecodeError::MessageLength { id, length });
     }
     Ok(Frame::Whole(4 + length as usize))
 }
@@ -237,8 +256,8 @@ fn is_allowed(id: u8, payload: u32, limits: Limits) -> bool {
 }
 
 /// Takes one whole message from the start of `stream`, or nothing.
-fn take_message(stream: &mut Bytes, limits: Limits) -> Result<Option<Message>, DecodeError> {
-    let Frame::Whole(total) = frame_len(stream, limits)? else {
+fn take_message(stream: &mut Bytes, rules: Rules<'_>) -> Result<Option<Message>, DecodeError> {
+    let Frame::Whole(total) = frame_len(stream, rules)? else {
         return Ok(None);
     };
     let Some((frame, _)) = stream.split_at_checked(total) else {
@@ -248,6 +267,7 @@ fn take_message(stream: &mut Bytes, limits: Limits) -> Result<Option<Message>, D
         stream.advance(4);
         return Ok(Some(Message::KeepAlive));
     };
+    let id = standard_id(id, rules.1);
     let fixed = match id {
         id::CHOKE => Some(Message::Choke),
         id::UNCHOKE => Some(Message::Unchoke),

@@ -19,6 +19,7 @@ pub mod layout;
 pub mod magnet;
 pub mod merkle;
 pub mod message;
+pub mod message_ids;
 pub mod metainfo;
 pub mod paths;
 pub mod peer_id;
