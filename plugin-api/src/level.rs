@@ -6,6 +6,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::info::TorrentState;
+use crate::new_torrent::NewTorrent;
 use abi_stable::std_types::{ROption, RSlice, RStr, RVec};
 use std::net::SocketAddr;
 
@@ -40,6 +41,7 @@ conversions! {
     [] Endpoint, SocketAddr: |endpoint| endpoint.addr_or_unspecified(), |addr| addr.into();
     [] u32, TorrentState: |state| TorrentState(state), |state| state.0;
     [] RVec<u8>, Vec<u8>: |bytes| bytes.into(), |bytes| bytes.into();
+    [] RVec<u8>, Option<NewTorrent>: |bytes| NewTorrent::from_bytes(&bytes), |torrent| torrent.map(|torrent| torrent.to_bytes()).unwrap_or_default().into();
 }
 
 impl<T> Conv<Option<T>> for ROption<T> {

@@ -51,7 +51,8 @@ define_level! {
     [12] fn on_allowed_fast(piece: (u32) as (u32));
     /// `request`.
     [13] fn on_request(request: (PeerRequest) as (PeerRequest));
-    /// `piece`: a whole block. A clone of `data` may be kept.
+    /// `piece`: a whole block. A clone of `data` may be kept. `Handled` takes the block: it is neither written nor taken off the list of
+    /// requests, so it is asked for again after a time, unless the plugin gives the block itself.
     [14] fn on_piece(request: (PeerRequest) as (PeerRequest), data: (&Buffer) as (&Buffer));
     /// `cancel`.
     [15] fn on_cancel(request: (PeerRequest) as (PeerRequest));
@@ -77,4 +78,47 @@ define_level! {
     [25] fn save_state() -> (RVec<u8>) as (Vec<u8>) = Vec::new();
     /// What `save_state` returned for this connection, possibly of another version. Called once, right after `new_connection`.
     [26] fn load_state(state: (RSlice<'_, u8>) as (&[u8]));
+    /// A piece that the peer no longer has (`lt_donthave`, BEP 54). Unlike other messages it was checked: the piece exists.
+    [27] fn on_dont_have(piece: (u32) as (u32));
+    /// The connection is to be closed though the peer did no wrong: both sides are done, no answer to the dial, nothing heard or nothing
+    /// of use for too long. `Handled` keeps it, until the question comes up again. Not asked for mistakes, bans, a torrent's or the session's end.
+    [28] fn can_disconnect(reason: (RStr<'_>) as (&str));
+    /// A message is about to be sent: its standard number and what follows it (of `piece` the first eight bytes; of an extended
+    /// message the peer's number for it first). `Handled`: it is not sent, later plugins are not asked, and the session goes on as if it had been.
+    /// Called at the end of the session's turn, in the order of sending; keep-alives and handshakes are not messages here.
+    [29] fn write_message(id: (u8) as (u8), payload: (RSlice<'_, u8>) as (&[u8]));
+    /// `choke` was queued for sending, after `write_message`, as all `sent_…`. It may not be on the wire yet. The answer has no say.
+    [30] fn sent_choke();
+    /// `unchoke` was queued for sending.
+    [31] fn sent_unchoke();
+    /// `interested` was queued for sending.
+    [32] fn sent_interested();
+    /// `not interested` was queued for sending.
+    [33] fn sent_not_interested();
+    /// `have` was queued for sending.
+    [34] fn sent_have(piece: (u32) as (u32));
+    /// `bitfield` was queued for sending.
+    [35] fn sent_bitfield(bits: (RSlice<'_, u8>) as (&[u8]));
+    /// `have all` (BEP 6) was queued for sending.
+    [36] fn sent_have_all();
+    /// `have none` (BEP 6) was queued for sending.
+    [37] fn sent_have_none();
+    /// `allowed fast` (BEP 6) was queued for sending.
+    [38] fn sent_allowed_fast(piece: (u32) as (u32));
+    /// `suggest piece` (BEP 6) was queued for sending.
+    [39] fn sent_suggest(piece: (u32) as (u32));
+    /// `request` was queued for sending.
+    [40] fn sent_request(request: (PeerRequest) as (PeerRequest));
+    /// `piece` was queued for sending. For every block: costs.
+    [41] fn sent_piece(request: (PeerRequest) as (PeerRequest));
+    /// `cancel` was queued for sending.
+    [42] fn sent_cancel(request: (PeerRequest) as (PeerRequest));
+    /// `reject request` (BEP 6) was queued for sending.
+    [43] fn sent_reject(request: (PeerRequest) as (PeerRequest));
+    /// So many bytes of blocks, headers not counted, were given to the operating system since the last call.
+    [44] fn sent_payload(bytes: (u64) as (u64));
+    /// The numbers of this connection's messages, for a closed network: 256 bytes, at each standard number the number on the wire,
+    /// none twice; or nothing, to leave them as they are. Asked once, right after `on_handshake`, and good for both directions from the first
+    /// message on; the first plugin that gives a map decides. A map that is none closes the connection. Hooks see standard numbers.
+    [45] fn message_ids() -> (RVec<u8>) as (Vec<u8>) = Vec::new();
 }

@@ -1,13 +1,15 @@
 //! The session's level: one object for each instance of a plugin.
 
 use crate::alert::Alert;
-use crate::endpoint::TorrentId;
+use crate::endpoint::{Endpoint, PeerKey, TorrentId};
 use crate::glue::Settings;
 use crate::handle::Host;
 use crate::level::define_level;
+use crate::new_torrent::NewTorrent;
 use crate::result::PluginError;
 use crate::torrent::TorrentObj;
-use abi_stable::std_types::{ROption, RSlice, RVec};
+use abi_stable::std_types::{ROption, RSlice, RStr, RVec};
+use std::net::SocketAddr;
 
 define_level! {
     /// A plugin: one object for each session it is loaded into.
@@ -37,4 +39,16 @@ define_level! {
     [5] fn load_state(state: (RSlice<'_, u8>) as (&[u8]));
     /// The session ends or the plugin is removed: stop threads and wait for them, within a second.
     [6] fn abort();
+    /// A peer that connected asks for a torrent that the session does not have, by these 20 bytes (of BEP 52's hash, the first 20). What is
+    /// given is added, and the connection becomes one of its; the first plugin that gives one decides.
+    [7] fn on_unknown_torrent(info_hash: (&[u8; 20]) as (&[u8; 20]), from: (Endpoint) as (SocketAddr))
+        -> (RVec<u8>) as (Option<NewTorrent>) = None;
+    /// How soon an interested peer is to get an optimistic unchoke: among peers that last had one equally long ago the lowest number goes
+    /// first. Asked before each round, every 15 seconds or so; of several plugins the lowest counts. `None`: no opinion.
+    [8] fn get_unchoke_priority(torrent: (TorrentId) as (TorrentId), peer: (PeerKey) as (PeerKey))
+        -> (ROption<u64>) as (Option<u64>) = None;
+    /// A DHT query (BEP 5) that is well-formed and whose token, if it has one, is right: its name, who sent it, the whole bencoded message. What
+    /// is returned, a bencoded dictionary, is sent as the answer's `r` in place of the standard one; nothing leaves it. A host without a DHT never calls it.
+    [9] fn on_dht_request(query: (RStr<'_>) as (&str), from: (Endpoint) as (SocketAddr), message: (RSlice<'_, u8>) as (&[u8]))
+        -> (RVec<u8>) as (Vec<u8>) = Vec::new();
 }

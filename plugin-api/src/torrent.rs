@@ -28,7 +28,7 @@ define_level! {
     [1] fn on_piece_pass(piece: (u32) as (u32));
     /// A piece was downloaded and is wrong. `block_senders` and `read_block` answer until the hook returns.
     [2] fn on_piece_failed(piece: (u32) as (u32));
-    /// About once a second.
+    /// About once a second, while the torrent has connections. (The session's `on_tick` always comes.)
     [3] fn tick();
     /// The torrent is to be paused. `Handled`: the plugin sees to it, and it is not.
     [4] fn on_pause();

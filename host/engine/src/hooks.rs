@@ -4,14 +4,17 @@
 //! change. What a hook sees it reads through [`View`]; what it wants done it queues in [`Actions`], which the session
 //! carries out after the hook has returned. So a hook never re-enters the session.
 
+use crate::add_torrent::AddTorrent;
 use crate::alert::{Alert, CustomAlert};
 use crate::ids::{ConnId, TorrentId};
 use crate::status::{PeerSource, TorrentState};
 use crate::view::View;
 use bytes::Bytes;
 use reef_proto::message::BlockRequest;
+use reef_proto::message_ids::MessageIds;
 use reef_proto::peer_id::PeerId;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What a hook decided.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,19 +30,19 @@ pub enum Verdict {
 /// Whoever listens to a session's hooks: the plugin host, or [`NoHooks`].
 pub trait Hooks {
     /// Which session hooks are wanted, as an OR of [`SessionEvent::bit`].
-    fn session_mask(&self) -> u32;
+    fn session_mask(&self) -> u64;
     /// A torrent was added; returns which of its hooks are wanted, as an OR of [`TorrentEvent::bit`].
-    fn add_torrent(&mut self, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) -> u32;
+    fn add_torrent(&mut self, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) -> u64;
     /// A torrent is gone.
     fn remove_torrent(&mut self, torrent: TorrentId);
     /// A peer is attached to a torrent; returns which of its hooks are wanted, as an OR of [`PeerEvent::bit`].
-    fn add_peer(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> u32;
+    fn add_peer(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> u64;
     /// A peer is gone.
     fn remove_peer(&mut self, at: PeerRef);
     /// The wanted hooks of a torrent, asked again after [`Actions::refresh_masks`].
-    fn torrent_mask(&self, torrent: TorrentId) -> u32;
+    fn torrent_mask(&self, torrent: TorrentId) -> u64;
     /// The wanted hooks of a peer, asked again after [`Actions::refresh_masks`].
-    fn peer_mask(&self, at: PeerRef) -> u32;
+    fn peer_mask(&self, at: PeerRef) -> u64;
     /// The set of plugins may change, as it was told: those that come get their objects, those that go lose them. The
     /// session then asks for every mask, and tells peers whose handshake differs.
     fn change_plugins(&mut self, _view: &View<'_>, _actions: &mut Actions) {}
@@ -55,6 +58,24 @@ pub trait Hooks {
         view: &View<'_>,
         actions: &mut Actions,
     ) -> Verdict;
+    /// The numbers of this connection's messages, in place of the standard ones: asked once, after the peer's handshake.
+    fn message_ids(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> Option<Arc<MessageIds>> {
+        None
+    }
+    /// How soon a peer is to be unchoked optimistically, lower being sooner; asked if [`session_bits::UnchokePriority`] is wanted.
+    fn unchoke_priority(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> Option<u64> {
+        None
+    }
+    /// A peer asked for a torrent that is not there: one to add; asked if [`session_bits::UnknownTorrent`] is wanted.
+    fn unknown_torrent(
+        &mut self,
+        _info_hash: [u8; 20],
+        _from: SocketAddr,
+        _: &View<'_>,
+        _: &mut Actions,
+    ) -> Option<AddTorrent> {
+        None
+    }
     /// A peer event.
     fn on_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict;
 }
@@ -86,7 +107,7 @@ macro_rules! events {
         impl $(<$lt>)? $name $(<$lt>)? {
             /// The event's bit in a mask.
             #[must_use]
-            pub const fn bit(&self) -> u32 {
+            pub const fn bit(&self) -> u64 {
                 match self { $(Self::$variant { .. } => 1 << $bit,)* }
             }
         }
@@ -96,7 +117,7 @@ macro_rules! events {
         pub mod $bits {
             $(
                 #[doc = concat!("The bit of [`", stringify!($variant), "`](super::", stringify!($name), "::", stringify!($variant), ").")]
-                pub const $variant: u32 = 1 << $bit;
+                pub const $variant: u64 = 1 << $bit;
             )*
         }
     };
@@ -111,6 +132,10 @@ events! {
         Alert(&'a Alert) = 1,
         /// The session begins to stop.
         Abort = 2,
+        /// Never an event: [`Hooks::unknown_torrent`] is wanted.
+        UnknownTorrent = 3,
+        /// Never an event: [`Hooks::unchoke_priority`] is wanted.
+        UnchokePriority = 4,
     }
 }
 
@@ -121,7 +146,7 @@ events! {
         PiecePassed(u32) = 0,
         /// A piece that peers sent failed its hash check. Its blocks and their senders can be read until the hook returns.
         PieceFailed(u32) = 1,
-        /// About once a second, while the torrent has peers or is active.
+        /// About once a second, while the torrent has peers.
         Tick = 2,
         /// It is being paused; `Handled` skips the standard pause.
         Pause = 3,
@@ -202,6 +227,42 @@ events! {
         PieceFailed(u32) = 22,
         /// The connection is closing.
         Disconnect(&'a str) = 23,
+        /// `lt_donthave` (BEP 54) of a piece that exists.
+        DontHave(u32) = 24,
+        /// The connection is to be closed though nobody did wrong; `Handled` keeps it.
+        CanDisconnect(&'a str) = 25,
+        /// A message is about to be sent; `Handled` drops it.
+        WriteMessage(OutgoingMessage<'a>) = 26,
+        /// `choke` was queued for sending, as all that follow.
+        SentChoke = 27,
+        /// `unchoke`.
+        SentUnchoke = 28,
+        /// `interested`.
+        SentInterested = 29,
+        /// `not interested`.
+        SentNotInterested = 30,
+        /// `have`.
+        SentHave(u32) = 31,
+        /// `bitfield`.
+        SentBitfield(&'a [u8]) = 32,
+        /// `have all` (BEP 6).
+        SentHaveAll = 33,
+        /// `have none` (BEP 6).
+        SentHaveNone = 34,
+        /// `allowed fast` (BEP 6).
+        SentAllowedFast(u32) = 35,
+        /// `suggest piece` (BEP 6).
+        SentSuggest(u32) = 36,
+        /// `request`.
+        SentRequest(BlockRequest) = 37,
+        /// `piece`.
+        SentPiece(BlockRequest) = 38,
+        /// `cancel`.
+        SentCancel(BlockRequest) = 39,
+        /// `reject request` (BEP 6).
+        SentReject(BlockRequest) = 40,
+        /// So many bytes of blocks are in the kernel's hands.
+        SentPayload(u64) = 41,
     }
 }
 
@@ -221,6 +282,15 @@ pub struct ReceivedBlock<'a> {
     pub request: BlockRequest,
     /// Its bytes, a slice of the receive buffer.
     pub data: &'a Bytes,
+}
+
+/// A message on its way out.
+#[derive(Clone, Copy, Debug)]
+pub struct OutgoingMessage<'a> {
+    /// The standard number, also where the connection has numbers of its own.
+    pub id: u8,
+    /// What follows the number. Of `piece` only the first eight bytes: the block is not in memory.
+    pub payload: &'a [u8],
 }
 
 /// A message whose number the engine does not know.
@@ -362,21 +432,21 @@ impl Actions {
 pub struct NoHooks;
 
 impl Hooks for NoHooks {
-    fn session_mask(&self) -> u32 {
+    fn session_mask(&self) -> u64 {
         0
     }
-    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u32 {
+    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
         0
     }
     fn remove_torrent(&mut self, _: TorrentId) {}
-    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u32 {
+    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
         0
     }
     fn remove_peer(&mut self, _: PeerRef) {}
-    fn torrent_mask(&self, _: TorrentId) -> u32 {
+    fn torrent_mask(&self, _: TorrentId) -> u64 {
         0
     }
-    fn peer_mask(&self, _: PeerRef) -> u32 {
+    fn peer_mask(&self, _: PeerRef) -> u64 {
         0
     }
     fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {

@@ -34,6 +34,8 @@ pub enum Output {
         torrent: TorrentId,
         /// The block.
         request: BlockRequest,
+        /// The number of the `piece` message on this connection.
+        message_id: u8,
     },
     /// How many more bytes may be read from a connection: `None` for as many as come. It starts at `None`, a new
     /// value replaces the old, and at zero the shell stops reading.

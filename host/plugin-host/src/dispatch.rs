@@ -6,20 +6,25 @@
 use crate::context::Context;
 use crate::events::{HookId, Level, call_peer, call_session, call_torrent};
 use crate::host::PluginHost;
+use crate::translate;
+use reef_engine::add_torrent::AddTorrent;
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict, session_bits};
 use reef_engine::{Action, Actions, Hooks, PeerRef, TorrentId, View};
 use reef_plugin_api as api;
 use reef_plugin_api::{Call, Outcome};
+use reef_proto::message_ids::MessageIds;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 impl Hooks for PluginHost {
-    fn session_mask(&self) -> u32 {
+    fn session_mask(&self) -> u64 {
         let wanted = self.order.iter().filter_map(|index| self.plugins.get(*index));
         let mask = wanted.fold(0, |mask, plugin| mask | plugin.events);
         // Whatever plugins want, once a second the session hears of what their threads queued.
         if self.plugins.is_empty() { mask } else { mask | session_bits::Tick }
     }
 
-    fn add_torrent(&mut self, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) -> u32 {
+    fn add_torrent(&mut self, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) -> u64 {
         self.begin(view, actions);
         self.torrents.add(torrent);
         for index in self.order.clone() {
@@ -34,7 +39,7 @@ impl Hooks for PluginHost {
         self.torrents.remove(torrent);
     }
 
-    fn add_peer(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> u32 {
+    fn add_peer(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> u64 {
         self.begin(view, actions);
         self.peers.add(at);
         for index in self.order.clone() {
@@ -48,11 +53,11 @@ impl Hooks for PluginHost {
         self.peers.remove(at);
     }
 
-    fn torrent_mask(&self, torrent: TorrentId) -> u32 {
+    fn torrent_mask(&self, torrent: TorrentId) -> u64 {
         self.torrents.get(torrent).map_or(0, |parts| parts.mask())
     }
 
-    fn peer_mask(&self, at: PeerRef) -> u32 {
+    fn peer_mask(&self, at: PeerRef) -> u64 {
         self.peers.get(at).map_or(0, |parts| parts.mask())
     }
 
@@ -75,6 +80,46 @@ impl Hooks for PluginHost {
         }
         self.settle(actions);
         all
+    }
+
+    fn message_ids(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> Option<Arc<MessageIds>> {
+        self.begin(view, actions);
+        let ids = self.order.clone().into_iter().find_map(|index| self.ask_message_ids(index, at, view, actions));
+        self.settle(actions);
+        ids
+    }
+
+    fn unchoke_priority(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> Option<u64> {
+        self.begin(view, actions);
+        let hook = (session_bits::UnchokePriority, HookId::UNCHOKE_PRIORITY);
+        let ids = (api::TorrentId(at.torrent.0), api::PeerKey(at.conn.0));
+        let all = self.order.clone().into_iter().filter_map(|index| {
+            let answer = self
+                .question(index, hook, view, actions, |object, call| object.get_unchoke_priority(call, ids.0, ids.1));
+            answer.flatten()
+        });
+        let lowest = all.min();
+        self.settle(actions);
+        lowest
+    }
+
+    fn unknown_torrent(
+        &mut self,
+        info_hash: [u8; 20],
+        from: SocketAddr,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) -> Option<AddTorrent> {
+        self.begin(view, actions);
+        let hook = (session_bits::UnknownTorrent, HookId::UNKNOWN_TORRENT);
+        let first = self.order.clone().into_iter().find_map(|index| {
+            let ask = |object: &mut api::SessionObj, call: &Call<'_>| object.on_unknown_torrent(call, &info_hash, from);
+            let given = self.question(index, hook, view, actions, ask)??;
+            let read = translate::new_torrent(given);
+            read.map_err(|error| log::warn!("plugin {}: the torrent it gives is none: {error}", self.name(index))).ok()
+        });
+        self.settle(actions);
+        first
     }
 
     fn on_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
@@ -281,6 +326,56 @@ impl PluginHost {
                 plugin.info.name
             );
         }
+    }
+
+    /// Asks one plugin's session object for a value.
+    fn question<T>(
+        &mut self,
+        index: usize,
+        (bit, hook): (u64, HookId),
+        view: &View<'_>,
+        actions: &mut Actions,
+        ask: impl FnOnce(&mut api::SessionObj, &Call<'_>) -> Result<T, Outcome>,
+    ) -> Option<T> {
+        let plugin = self.plugins.get_mut(index)?;
+        let session = plugin.session.as_mut().filter(|_| plugin.events & bit != 0)?;
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, hook);
+        let answer = ask(session, &Call::session(&Context::new(view, actions, &plugin.handle)));
+        self.beat.leave();
+        answer.map_err(|outcome| self.judge(index, hook, outcome, actions)).ok()
+    }
+
+    /// Asks one plugin for the numbers of a connection's messages.
+    fn ask_message_ids(
+        &mut self,
+        index: usize,
+        at: PeerRef,
+        view: &View<'_>,
+        actions: &mut Actions,
+    ) -> Option<Arc<MessageIds>> {
+        let part = self.peers.get_mut(at)?.0.iter_mut().find(|part| part.plugin == index)?;
+        let plugin = self.plugins.get(index)?;
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::MESSAGE_IDS);
+        let context = Context::new(view, actions, &plugin.handle);
+        let call = Call::peer(&context, api::TorrentId(at.torrent.0), api::PeerKey(at.conn.0));
+        let answer = part.object.message_ids(&call);
+        self.beat.leave();
+        let reason = match answer {
+            Ok(table) if table.is_empty() => return None,
+            Ok(table) => match MessageIds::from_table(&table) {
+                Some(ids) => return Some(Arc::new(ids)),
+                None => "message_ids gives 256 different numbers or nothing".to_owned(),
+            },
+            Err(Outcome::Error(text)) => text,
+            Err(outcome) => {
+                self.judge(index, HookId::MESSAGE_IDS, outcome, actions);
+                return None;
+            }
+        };
+        actions.push(Action::Disconnect { peer: at, reason: format!("{}: {reason}", self.name(index)) });
+        None
     }
 
     fn ask_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {

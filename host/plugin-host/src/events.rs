@@ -19,13 +19,13 @@ pub(crate) struct HookId(u8);
 
 impl HookId {
     /// The hook of an event, by the event's bit.
-    pub(crate) fn event(level: Level, bit: u32) -> Self {
-        // At most 31: a mask has 32 bits.
-        Self((level as u8) << 6 | (bit.trailing_zeros() as u8 & 31))
+    pub(crate) fn event(level: Level, bit: u64) -> Self {
+        // At most 63: a mask has 64 bits.
+        Self((level as u8) << 6 | (bit.trailing_zeros() as u8 & 63))
     }
 
     const fn beside(level: Level, number: u8) -> Self {
-        Self((level as u8) << 6 | BESIDES | number)
+        Self(BESIDES | (level as u8) << 4 | number)
     }
 
     pub(crate) const ADDED: Self = Self::beside(Level::Session, 0);
@@ -35,10 +35,13 @@ impl HookId {
     pub(crate) const CREATE: Self = Self::beside(Level::Session, 4);
     pub(crate) const DROP: Self = Self::beside(Level::Session, 5);
     pub(crate) const ABORT: Self = Self((Level::Session as u8) << 6 | session_bits::Abort.trailing_zeros() as u8);
+    pub(crate) const UNKNOWN_TORRENT: Self = Self::beside(Level::Session, 6);
+    pub(crate) const UNCHOKE_PRIORITY: Self = Self::beside(Level::Session, 7);
     pub(crate) const NEW_CONNECTION: Self = Self::beside(Level::Torrent, 0);
     pub(crate) const SAVE_TORRENT: Self = Self::beside(Level::Torrent, 1);
     pub(crate) const LOAD_TORRENT: Self = Self::beside(Level::Torrent, 2);
     pub(crate) const ADD_HANDSHAKE: Self = Self::beside(Level::Peer, 0);
+    pub(crate) const MESSAGE_IDS: Self = Self::beside(Level::Peer, 1);
 
     pub(crate) fn from_number(number: u8) -> Self {
         Self(number)
@@ -61,6 +64,9 @@ impl HookId {
             Self::DROP => return "drop",
             Self::NEW_TORRENT => return "new_torrent",
             Self::NEW_CONNECTION => return "new_connection",
+            Self::UNKNOWN_TORRENT => return "on_unknown_torrent",
+            Self::UNCHOKE_PRIORITY => return "get_unchoke_priority",
+            Self::MESSAGE_IDS => return "message_ids",
             Self::ADD_HANDSHAKE => return "add_handshake",
             Self::SAVE_STATE | Self::SAVE_TORRENT => return "save_state",
             Self::LOAD_STATE | Self::LOAD_TORRENT => return "load_state",
@@ -71,18 +77,18 @@ impl HookId {
             1 => TORRENT,
             _ => PEER,
         };
-        let bit = 1 << (self.0 & 31);
+        let bit = 1 << (self.0 & 63);
         table.iter().find(|row| row.event == bit).map_or("a hook", |row| row.name)
     }
 }
 
-/// Set in the numbers of hooks that are no events.
-const BESIDES: u8 = 32;
+/// In the place of the level, in the numbers of hooks that are no events.
+const BESIDES: u8 = 3 << 6;
 
 /// One hook: its bit in a plugin object's mask, and its event's bit in the engine's mask.
 struct Row {
     hook: u64,
-    event: u32,
+    event: u64,
     name: &'static str,
 }
 
@@ -96,6 +102,8 @@ const SESSION: &[Row] = rows! { SessionPlugin, session_bits:
     on_tick = Tick,
     on_alert = Alert,
     abort = Abort,
+    on_unknown_torrent = UnknownTorrent,
+    get_unchoke_priority = UnchokePriority,
 };
 
 const TORRENT: &[Row] = rows! { TorrentPlugin, torrent_bits:
@@ -135,24 +143,42 @@ const PEER: &[Row] = rows! { PeerPlugin, peer_bits:
     on_piece_pass = PiecePassed,
     on_piece_failed = PieceFailed,
     on_disconnect = Disconnect,
+    on_dont_have = DontHave,
+    can_disconnect = CanDisconnect,
+    write_message = WriteMessage,
+    sent_choke = SentChoke,
+    sent_unchoke = SentUnchoke,
+    sent_interested = SentInterested,
+    sent_not_interested = SentNotInterested,
+    sent_have = SentHave,
+    sent_bitfield = SentBitfield,
+    sent_have_all = SentHaveAll,
+    sent_have_none = SentHaveNone,
+    sent_allowed_fast = SentAllowedFast,
+    sent_suggest = SentSuggest,
+    sent_request = SentRequest,
+    sent_piece = SentPiece,
+    sent_cancel = SentCancel,
+    sent_reject = SentReject,
+    sent_payload = SentPayload,
 };
 
-fn events_of(rows: &[Row], hooks: u64) -> u32 {
+fn events_of(rows: &[Row], hooks: u64) -> u64 {
     rows.iter().filter(|row| hooks & row.hook != 0).fold(0, |mask, row| mask | row.event)
 }
 
 /// The events that an object with these hooks wants.
-pub(crate) fn session_events(hooks: u64) -> u32 {
+pub(crate) fn session_events(hooks: u64) -> u64 {
     events_of(SESSION, hooks)
 }
 
 /// The events that an object with these hooks wants.
-pub(crate) fn torrent_events(hooks: u64) -> u32 {
+pub(crate) fn torrent_events(hooks: u64) -> u64 {
     events_of(TORRENT, hooks)
 }
 
 /// The events that an object with these hooks wants.
-pub(crate) fn peer_events(hooks: u64) -> u32 {
+pub(crate) fn peer_events(hooks: u64) -> u64 {
     events_of(PEER, hooks)
 }
 
@@ -172,6 +198,8 @@ pub(crate) fn call_session(object: &mut SessionObj, call: &Call<'_>, event: &Ses
             object.on_alert(call, &seen)
         }
         SessionEvent::Abort => object.abort(call),
+        // Questions with answers of their own, which are not asked this way.
+        SessionEvent::UnknownTorrent | SessionEvent::UnchokePriority => Outcome::Pass,
     }
 }
 
@@ -225,7 +253,38 @@ pub(crate) fn call_peer(object: &mut PeerObj, call: &Call<'_>, event: &PeerEvent
         PeerEvent::PiecePassed(piece) => object.on_piece_pass(call, *piece),
         PeerEvent::PieceFailed(piece) => object.on_piece_failed(call, *piece),
         PeerEvent::Disconnect(reason) => object.on_disconnect(call, reason),
+        PeerEvent::DontHave(piece) => object.on_dont_have(call, *piece),
+        PeerEvent::CanDisconnect(reason) => object.can_disconnect(call, reason),
+        PeerEvent::WriteMessage(message) => object.write_message(call, message.id, message.payload),
+        sent => told(call_sent(object, call, sent)),
     }
+}
+
+/// Calls the hook of a message that was queued for sending.
+fn call_sent(object: &mut PeerObj, call: &Call<'_>, event: &PeerEvent<'_>) -> Outcome {
+    match event {
+        PeerEvent::SentChoke => object.sent_choke(call),
+        PeerEvent::SentUnchoke => object.sent_unchoke(call),
+        PeerEvent::SentInterested => object.sent_interested(call),
+        PeerEvent::SentNotInterested => object.sent_not_interested(call),
+        PeerEvent::SentHave(piece) => object.sent_have(call, *piece),
+        PeerEvent::SentBitfield(bits) => object.sent_bitfield(call, bits),
+        PeerEvent::SentHaveAll => object.sent_have_all(call),
+        PeerEvent::SentHaveNone => object.sent_have_none(call),
+        PeerEvent::SentAllowedFast(piece) => object.sent_allowed_fast(call, *piece),
+        PeerEvent::SentSuggest(piece) => object.sent_suggest(call, *piece),
+        PeerEvent::SentRequest(request) => object.sent_request(call, translate::request(*request)),
+        PeerEvent::SentPiece(request) => object.sent_piece(call, translate::request(*request)),
+        PeerEvent::SentCancel(request) => object.sent_cancel(call, translate::request(*request)),
+        PeerEvent::SentReject(request) => object.sent_reject(call, translate::request(*request)),
+        PeerEvent::SentPayload(bytes) => object.sent_payload(call, *bytes),
+        _ => Outcome::Pass,
+    }
+}
+
+/// What has happened cannot be taken over: every plugin hears of it.
+fn told(outcome: Outcome) -> Outcome {
+    if outcome == Outcome::Handled { Outcome::Pass } else { outcome }
 }
 
 #[cfg(test)]
@@ -235,14 +294,14 @@ mod tests {
     /// Every bit from 0 to the highest is one row's.
     fn check(rows: &[Row], count: u32) {
         let all = rows.iter().fold(0, |mask, row| mask | row.event);
-        assert_eq!((rows.len(), all), (count as usize, (1 << count) - 1));
+        assert_eq!((rows.len(), all), (count as usize, (1u64 << count) - 1));
     }
 
     #[test]
     fn every_event_has_a_hook() {
-        check(SESSION, 3);
+        check(SESSION, 5);
         check(TORRENT, 9);
-        check(PEER, 24);
+        check(PEER, 42);
     }
 
     #[test]
@@ -251,7 +310,7 @@ mod tests {
         assert_eq!(peer_events(hooks), peer_bits::Have);
         assert_eq!(peer_events(0), 0);
         assert_eq!(torrent_events(api::bits::TorrentPlugin::on_metadata), torrent_bits::Metadata);
-        assert_eq!(session_events(!0), session_bits::Tick | session_bits::Alert | session_bits::Abort);
+        assert_eq!(session_events(!0), (1 << 5) - 1);
     }
 
     #[test]

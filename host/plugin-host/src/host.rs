@@ -75,7 +75,7 @@ pub(crate) struct Plugin {
     pub(crate) handle: Arc<InstanceHandle>,
     /// `None` once it has left: detached or quarantined.
     pub(crate) session: Option<SessionObj>,
-    pub(crate) events: u32,
+    pub(crate) events: u64,
     /// It was told that the session is over.
     pub(crate) stopped: bool,
     /// The messages that it wanted and that another plugin has.

@@ -12,7 +12,7 @@ pub(crate) struct Attached<O> {
     /// Which plugin.
     pub(crate) plugin: usize,
     /// The events that its object wants.
-    pub(crate) events: u32,
+    pub(crate) events: u64,
     pub(crate) object: O,
     /// The extension messages that it claimed on this peer.
     pub(crate) names: Vec<String>,
@@ -28,7 +28,7 @@ impl<O> Default for Parts<O> {
 }
 
 impl<O> Parts<O> {
-    pub(crate) fn mask(&self) -> u32 {
+    pub(crate) fn mask(&self) -> u64 {
         self.0.iter().fold(0, |mask, part| mask | part.events)
     }
 

@@ -1,6 +1,7 @@
 //! Values between the plugin interface and the engine: each side has types of its own, and this is where they meet.
 
 use bytes::Bytes;
+use reef_engine::add_torrent::{AddTorrent, TorrentFlags};
 use reef_engine::alert::CustomAlert;
 use reef_engine::hooks::{PeerRef, Sender};
 use reef_engine::status::{PeerSource, TorrentState};
@@ -8,9 +9,12 @@ use reef_engine::view::{PeerView, TorrentView};
 use reef_engine::{Action, Alert, ConnId, TorrentId};
 use reef_plugin_api as api;
 use reef_plugin_api::HostError;
+use reef_proto::hash::{InfoHashes, Sha1Hash};
 use reef_proto::message::BlockRequest;
+use reef_proto::metainfo::{Metainfo, MetainfoError};
 use reef_proto::peer_id::PeerId;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// Bytes of an extension message at most: more than any known extension sends.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -80,6 +84,22 @@ pub(crate) fn custom_alert(plugin: &str, alert: &api::Alert<'_>) -> Result<Custo
         what: alert.what().to_owned(),
         message: alert.message().to_owned(),
         data: alert.data().to_vec(),
+    })
+}
+
+/// A torrent that a plugin gives. It is started at once.
+pub(crate) fn new_torrent(given: api::NewTorrent) -> Result<AddTorrent, MetainfoError> {
+    let idle = TorrentFlags::PAUSED.with(TorrentFlags::AUTO_MANAGED);
+    let metainfo = match given.metainfo.as_slice() {
+        [] => None,
+        bytes => Some(Arc::new(Metainfo::parse(bytes)?)),
+    };
+    Ok(AddTorrent {
+        metainfo,
+        info_hashes: InfoHashes { v1: given.info_hash.map(Sha1Hash), ..InfoHashes::default() },
+        save_path: if given.save_path.is_empty() { ".".into() } else { given.save_path.into() },
+        flags: TorrentFlags::DEFAULT.without(idle),
+        ..AddTorrent::default()
     })
 }
 

@@ -1,6 +1,7 @@
 //! One connection to a peer: what each side said, what was asked and what is owed. It decides nothing about others
 //! and knows neither its torrent nor the session.
 
+pub(crate) mod payload;
 pub(crate) mod pieces;
 pub(crate) mod requests;
 
@@ -9,15 +10,18 @@ use crate::policy::rate::Rate;
 use crate::status::PeerSource;
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
+use payload::Payload;
 use pieces::Pieces;
 use reef_proto::decoder::{Decoder, Limits};
 use reef_proto::handshake::{Feature, Reserved};
 use reef_proto::hash::Sha1Hash;
 use reef_proto::message::{BlockRequest, Message};
+use reef_proto::message_ids::MessageIds;
 use reef_proto::peer_id::PeerId;
 use requests::Requests;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +63,15 @@ pub(crate) struct Peer {
     /// Bytes of any kind that the kernel took.
     pub(crate) drained: Rate,
     /// Which of its events plugins want.
-    pub(crate) hooks: u32,
+    pub(crate) hooks: u64,
+    /// Messages of this turn that plugins want to judge, or hear of, before they are written after those of `out`.
+    pub(crate) gated: Vec<Message>,
+    /// The numbers of this connection's messages, where they are not the standard ones.
+    pub(crate) ids: Option<Arc<MessageIds>>,
+    /// What lies where in the bytes that are queued, while somebody wants to know of payload.
+    pub(crate) payload: Option<Payload>,
+    /// How soon plugins would have it unchoked optimistically.
+    pub(crate) unchoke_priority: Option<u64>,
     /// Bytes that may still be read under the rate limit.
     pub(crate) read_quota: ReadQuota,
     /// It took part in a piece that failed: until a piece of its own passes it works alone.
@@ -97,6 +109,8 @@ pub(crate) struct Remote {
     pub(crate) pieces: Pieces,
     /// It said which pieces it has.
     pub(crate) told_pieces: bool,
+    /// Plugins were told that it has nothing, because it asked or gave before it said anything.
+    pub(crate) implied_none: bool,
     pub(crate) choking: bool,
     pub(crate) interested: bool,
     /// Pieces that it gives while it chokes us (BEP 6).
@@ -161,6 +175,10 @@ impl Peer {
             upload: Rate::new(now),
             drained: Rate::new(now),
             hooks: 0,
+            gated: Vec::new(),
+            ids: None,
+            payload: None,
+            unchoke_priority: None,
             read_quota: ReadQuota::Unlimited,
             parole: false,
             unsolicited: 0,
@@ -175,7 +193,18 @@ impl Peer {
 
     /// Queues a message for the end of the turn.
     pub(crate) fn send(&mut self, message: &Message) {
+        let at = self.out.len();
         message.encode_into(&mut self.out);
+        self.renumber(at);
+    }
+
+    /// Gives the message at this offset of `out` the connection's own number. A keep-alive has none.
+    pub(crate) fn renumber(&mut self, at: usize) {
+        if let Some(ids) = &self.ids
+            && let Some(id) = self.out.get_mut(at + 4)
+        {
+            *id = ids.to_wire(*id);
+        }
     }
 
     /// Whether messages flow.
@@ -224,6 +253,7 @@ impl Remote {
             max_requests: None,
             pieces: Pieces::unknown(),
             told_pieces: false,
+            implied_none: false,
             choking: true,
             interested: false,
             allowed_fast: Vec::new(),

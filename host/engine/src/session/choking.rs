@@ -33,6 +33,7 @@ impl Session {
             return;
         }
         self.choking.next_round = self.now + Duration::from_secs(self.settings.unchoke_interval as u64);
+        self.ask_unchoke_priorities(hooks);
         let chosen = choker::choose_unchoked(&self.choke_facts(), &self.choke_rules(), self.now);
         self.apply_choking(&chosen, hooks);
         for peer in self.peers.values_mut() {
@@ -85,7 +86,7 @@ impl Session {
                     optimistic: p.optimistic,
                     last_optimistic: p.optimistic_at,
                     connected_at: p.since,
-                    priority: None,
+                    priority: p.unchoke_priority,
                 })
             })
             .collect()

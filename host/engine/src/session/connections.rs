@@ -9,7 +9,7 @@ use crate::input::CloseCause;
 use crate::output::Output;
 use crate::peer::{Peer, Phase};
 use crate::policy::peer_list::Outcome;
-use crate::status::PeerSource;
+use crate::status::{PeerSource, TorrentState};
 use bytes::Bytes;
 use reef_proto::decoder::Item;
 use reef_proto::handshake::{Feature, Handshake, Reserved};
@@ -131,7 +131,7 @@ impl Session {
     /// After anything that may let a peer go on: asks it for blocks and gives it blocks.
     pub(super) fn turn_of(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
         self.refill_requests(conn, hooks);
-        self.serve(conn);
+        self.serve(conn, hooks);
     }
 
     fn handshake(&mut self, conn: ConnId, handshake: Handshake, hooks: &mut dyn Hooks) {
@@ -145,8 +145,16 @@ impl Session {
             Some(id) => self.torrents.get(&id).filter(|t| t.hashes.matches_wire(handshake.info_hash)),
             None => self.by_hash.get(&handshake.info_hash).and_then(|id| self.torrents.get(id)),
         };
-        let Some(torrent) = known else { return self.close(conn, "unknown info-hash", hooks) };
-        if !torrent.is_active() {
+        let (known, added) = match known {
+            Some(torrent) => (Some(torrent.id), false),
+            None => (self.torrent_from_plugins(conn, handshake.info_hash, hooks), true),
+        };
+        let Some(torrent) = known.and_then(|id| self.torrents.get(&id)) else {
+            return self.close(conn, "unknown info-hash", hooks);
+        };
+        // What was added for this peer is still being looked at.
+        let is_new = added && torrent.state == TorrentState::CheckingFiles && !torrent.is_paused();
+        if !torrent.is_active() && !is_new {
             return self.close(conn, "the torrent is not active", hooks);
         }
         if torrent.peer_list.is_banned(address.ip()) {
@@ -164,6 +172,20 @@ impl Session {
             self.join(conn, id, hooks);
         }
         self.greet(conn, id, &handshake, hooks);
+    }
+
+    /// A peer that connected to us wants a torrent that is not there: plugins may add it.
+    fn torrent_from_plugins(&mut self, conn: ConnId, info_hash: [u8; 20], hooks: &mut dyn Hooks) -> Option<TorrentId> {
+        let peer = self.peers.get(&conn).filter(|p| !p.outgoing)?;
+        let params = self.ask_unknown_torrent(info_hash, peer.address, hooks)?;
+        let id = match self.add_torrent(params, hooks) {
+            Ok(id) => id,
+            Err(error) => {
+                log::warn!("a torrent of a plugin is not added: {error}");
+                return None;
+            }
+        };
+        self.torrents.get(&id).filter(|t| t.hashes.matches_wire(info_hash)).map(|t| t.id)
     }
 
     /// Another connection of a torrent to the same peer. Its address does not matter: a machine may have several.
@@ -193,6 +215,12 @@ impl Session {
         if self.ask_peer(conn, &PeerEvent::Handshake(&handshake.reserved.0), hooks) == Asked::Skip {
             return;
         }
+        if let Some(ids) = self.ask_message_ids(PeerRef { torrent, conn }, hooks)
+            && let Some(peer) = self.peers.get_mut(&conn)
+        {
+            peer.decoder.set_message_ids(ids.clone());
+            peer.ids = Some(ids);
+        }
         let Some(peer) = self.peers.get(&conn) else { return };
         let (address, client, extended) = (peer.address, peer.remote.client.clone(), peer.remote.extended);
         if extended {
@@ -216,6 +244,7 @@ impl Session {
         if let (CloseCause::Storage(error), Some(id)) = (cause, self.peers.get(&conn).and_then(|p| p.torrent)) {
             self.storage_failed(id, error, hooks);
         }
+        self.ask_peer(conn, &PeerEvent::Disconnect(&reason), hooks);
         let Some(peer) = self.peers.get(&conn) else { return };
         let outcome = if peer.is_connected() { Outcome::Closed } else { Outcome::Failed };
         self.forget_peer(conn, &reason, outcome, hooks);
@@ -230,8 +259,12 @@ impl Session {
         if !self.peers.contains_key(&conn) {
             return;
         }
+        // What is left to send passes plugins too, and they may close it themselves.
+        self.flush(conn, hooks);
+        if !self.peers.contains_key(&conn) {
+            return;
+        }
         self.ask_peer(conn, &PeerEvent::Disconnect(reason), hooks);
-        self.flush(conn);
         self.emit(Output::Close { conn, flush: true });
         self.forget_peer(conn, reason, outcome, hooks);
     }

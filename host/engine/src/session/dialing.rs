@@ -22,6 +22,9 @@ pub(super) struct State {
 /// Sources that a private torrent (BEP 27) takes no peers from.
 pub(super) const FOREIGN: PeerSource = PeerSource::DHT.with(PeerSource::PEX).with(PeerSource::LSD);
 
+/// Why a peer goes with which there is nothing left to exchange.
+const DONE: &str = "both sides are done";
+
 impl Session {
     /// A source named a peer.
     pub(super) fn add_peer_address(
@@ -119,8 +122,8 @@ impl Session {
     pub(super) fn close_if_redundant(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.get(&conn) else { return };
         let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get(&id)) else { return };
-        if torrent.finished_on_disk && torrent.is_finished() && peer.is_seed() {
-            self.close(conn, "both sides are done", hooks);
+        if torrent.finished_on_disk && torrent.is_finished() && peer.is_seed() && self.may_close(conn, DONE, hooks) {
+            self.close(conn, DONE, hooks);
         }
     }
 

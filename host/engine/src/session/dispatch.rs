@@ -1,12 +1,16 @@
 //! The one place where plugins are called, and where what they asked for is carried out.
 
 use super::Session;
+use crate::add_torrent::AddTorrent;
 use crate::alert::Alert;
-use crate::hooks::{Action, Actions, Hooks, PeerEvent, PeerRef, SessionEvent, TorrentEvent, Verdict};
+use crate::hooks::{Action, Actions, Hooks, PeerEvent, PeerRef, SessionEvent, TorrentEvent, Verdict, session_bits};
 use crate::ids::{ConnId, TorrentId};
 use crate::output::Output;
 use crate::view::View;
 use reef_proto::message::Message;
+use reef_proto::message_ids::MessageIds;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// What hooks said has changed about themselves.
 #[derive(Clone, Copy, Default, Debug)]
@@ -93,9 +97,7 @@ impl Session {
     pub(super) fn attach_peer(&mut self, at: PeerRef, hooks: &mut dyn Hooks) {
         let mut actions = Actions::default();
         let mask = hooks.add_peer(at, &View { source: self }, &mut actions);
-        if let Some(peer) = self.peers.get_mut(&at.conn) {
-            peer.hooks = mask;
-        }
+        self.set_peer_hooks(at.conn, mask);
         self.queue_actions(actions, hooks);
     }
 
@@ -105,6 +107,52 @@ impl Session {
         let entries = hooks.extension_handshake(at, &View { source: self }, &mut actions);
         self.queue_actions(actions, hooks);
         entries
+    }
+
+    /// Whether a connection may be closed though nobody did wrong.
+    pub(super) fn may_close(&mut self, conn: ConnId, reason: &str, hooks: &mut dyn Hooks) -> bool {
+        self.ask_peer(conn, &PeerEvent::CanDisconnect(reason), hooks) == Asked::Standard
+    }
+
+    /// The numbers of a connection's messages, where plugins give it other than the standard ones.
+    pub(super) fn ask_message_ids(&mut self, at: PeerRef, hooks: &mut dyn Hooks) -> Option<Arc<MessageIds>> {
+        let mut actions = Actions::default();
+        let ids = hooks.message_ids(at, &View { source: self }, &mut actions);
+        self.queue_actions(actions, hooks);
+        ids
+    }
+
+    /// The torrent that plugins would add for a peer that asked for it.
+    pub(super) fn ask_unknown_torrent(
+        &mut self,
+        info_hash: [u8; 20],
+        from: SocketAddr,
+        hooks: &mut dyn Hooks,
+    ) -> Option<AddTorrent> {
+        if hooks.session_mask() & session_bits::UnknownTorrent == 0 {
+            return None;
+        }
+        let mut actions = Actions::default();
+        let params = hooks.unknown_torrent(info_hash, from, &View { source: self }, &mut actions);
+        self.queue_actions(actions, hooks);
+        params
+    }
+
+    /// Asks how soon each peer that wants something is to be unchoked optimistically.
+    pub(super) fn ask_unchoke_priorities(&mut self, hooks: &mut dyn Hooks) {
+        if hooks.session_mask() & session_bits::UnchokePriority == 0 {
+            return;
+        }
+        for at in self.attached_peers() {
+            if self.peers.get(&at.conn).is_some_and(|p| p.remote.interested) {
+                let mut actions = Actions::default();
+                let priority = hooks.unchoke_priority(at, &View { source: self }, &mut actions);
+                self.queue_actions(actions, hooks);
+                if let Some(peer) = self.peers.get_mut(&at.conn) {
+                    peer.unchoke_priority = priority;
+                }
+            }
+        }
     }
 
     fn queue_actions(&mut self, actions: Actions, hooks: &mut dyn Hooks) {
@@ -120,12 +168,15 @@ impl Session {
         for (&id, torrent) in &mut self.torrents {
             torrent.hooks = hooks.torrent_mask(id);
         }
-        for (&conn, peer) in &mut self.peers {
-            if let Some(torrent) = peer.torrent {
-                peer.hooks = hooks.peer_mask(PeerRef { torrent, conn });
-            }
+        for at in self.attached_peers() {
+            self.set_peer_hooks(at.conn, hooks.peer_mask(at));
         }
         self.refresh.masks = false;
+    }
+
+    /// The connections that belong to torrents.
+    fn attached_peers(&self) -> Vec<PeerRef> {
+        self.peers.values().filter_map(|p| Some(PeerRef { torrent: p.torrent?, conn: p.conn })).collect()
     }
 
     /// The set of plugins is to change: new objects, new masks, new handshakes.

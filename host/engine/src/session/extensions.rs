@@ -166,14 +166,17 @@ impl Session {
                 }
                 self.close_if_redundant(conn, hooks);
             }
-            (DONT_HAVE, [a, b, c, d]) => self.peer_lost_piece(conn, u32::from_be_bytes([*a, *b, *c, *d])),
+            (DONT_HAVE, [a, b, c, d]) => self.peer_lost_piece(conn, u32::from_be_bytes([*a, *b, *c, *d]), hooks),
             _ => {}
         }
     }
 
     /// BEP 54.
-    fn peer_lost_piece(&mut self, conn: ConnId, piece: u32) {
+    fn peer_lost_piece(&mut self, conn: ConnId, piece: u32, hooks: &mut dyn Hooks) {
         let Some(pieces) = self.num_pieces_of(conn).filter(|&n| piece < n) else { return };
+        if self.ask_peer(conn, &PeerEvent::DontHave(piece), hooks) == Asked::Skip {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get_mut(&id)) else { return };
         let Some(content) = &mut torrent.content else { return };

@@ -75,11 +75,11 @@ impl Session {
     }
 
     /// Serves those who waited for the limits.
-    pub(super) fn refill_limits(&mut self, _hooks: &mut dyn Hooks) {
+    pub(super) fn refill_limits(&mut self, hooks: &mut dyn Hooks) {
         self.limits.now = self.now;
         for grant in self.limits.up.poll(self.now) {
             *self.limits.credit.entry(grant.peer).or_default() += grant.bytes;
-            self.serve(grant.peer);
+            self.serve(grant.peer, hooks);
         }
         for grant in self.limits.down.poll(self.now) {
             self.grant_read(grant.peer, grant.bytes);

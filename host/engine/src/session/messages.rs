@@ -37,6 +37,7 @@ impl Session {
 
     fn on_piece(&mut self, conn: ConnId, at: (u32, u32), data: Bytes, hooks: &mut dyn Hooks) {
         let request = BlockRequest { piece: at.0, begin: at.1, length: data.len() as u32 };
+        self.imply_have_none(conn, hooks);
         let event = PeerEvent::Piece(ReceivedBlock { request, data: &data });
         if self.ask_peer(conn, &event, hooks) == Asked::Standard {
             self.block_received(conn, request, data, hooks);
@@ -44,8 +45,17 @@ impl Session {
     }
 
     fn on_request(&mut self, conn: ConnId, request: BlockRequest, hooks: &mut dyn Hooks) {
+        self.imply_have_none(conn, hooks);
         if self.ask_peer(conn, &PeerEvent::Request(request), hooks) == Asked::Standard {
             self.block_requested(conn, request, hooks);
+        }
+    }
+
+    /// A peer that asks or gives before it said which pieces it has, has none as far as is known: plugins hear so once.
+    fn imply_have_none(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if !peer.remote.told_pieces && !std::mem::replace(&mut peer.remote.implied_none, true) {
+            self.ask_peer(conn, &PeerEvent::HaveNone, hooks);
         }
     }
 

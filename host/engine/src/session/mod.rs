@@ -11,6 +11,7 @@ mod disk;
 mod dispatch;
 mod downloads;
 mod extensions;
+mod gate;
 mod invariant;
 mod limits;
 mod messages;
@@ -44,6 +45,9 @@ use std::time::Duration;
 
 /// How often the session looks after everything that has no event of its own.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How often in one turn actions may lead to messages and messages to actions.
+const ROUNDS_A_TURN: usize = 4;
 
 /// What a session starts from.
 #[derive(Clone, Debug)]
@@ -169,9 +173,15 @@ impl Session {
             Input::Timeout => {}
         }
         self.run_timers(hooks);
-        self.carry_out_actions(hooks);
-        self.fill_free_slots();
-        self.flush_peers();
+        // What plugins want done when they see a message go out is part of the turn too, within a limit.
+        for _ in 0..ROUNDS_A_TURN {
+            self.carry_out_actions(hooks);
+            self.fill_free_slots();
+            self.flush_peers(hooks);
+            if self.actions.is_empty() && self.unflushed.is_empty() {
+                break;
+            }
+        }
     }
 
     /// The next thing for the shell to do, in order; `None` when there is nothing more for now.
@@ -206,21 +216,30 @@ impl Session {
     }
 
     /// Sends the messages of this turn, one buffer a peer.
-    fn flush_peers(&mut self) {
+    fn flush_peers(&mut self, hooks: &mut dyn Hooks) {
         let mut conns = std::mem::take(&mut self.unflushed);
         for conn in conns.drain(..) {
-            self.flush(conn);
+            self.flush(conn, hooks);
         }
-        self.unflushed = conns;
+        if self.unflushed.is_empty() {
+            self.unflushed = conns;
+        }
     }
 
-    fn flush(&mut self, conn: ConnId) {
+    fn flush(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
+        let Some(peer) = self.peers.get(&conn) else { return };
+        if !peer.gated.is_empty() {
+            self.pass_gate(conn, hooks);
+        }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if peer.out.is_empty() {
             return;
         }
         let data = peer.out.split().freeze();
         peer.queued += data.len() as u64;
+        if let Some(payload) = &mut peer.payload {
+            payload.push(data.len() as u64, 0);
+        }
         peer.last_sent = self.now;
         self.counters.sent_bytes += data.len() as i64;
         self.outputs.push_back(Output::Send { conn, data });
@@ -229,10 +248,14 @@ impl Session {
     /// Queues a message for a peer.
     fn send(&mut self, conn: ConnId, message: &reef_proto::message::Message) {
         if let Some(peer) = self.peers.get_mut(&conn) {
-            if peer.out.is_empty() {
+            if peer.out.is_empty() && peer.gated.is_empty() {
                 self.unflushed.push(conn);
             }
-            peer.send(message);
+            if peer.hooks & gate::GATED == 0 && peer.gated.is_empty() {
+                peer.send(message);
+            } else {
+                peer.gated.push(message.clone());
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ use std::time::Duration;
 enum Overdue {
     Nothing,
     Close(&'static str, Outcome),
+    /// The same, if plugins agree.
+    MayClose(&'static str, Outcome),
     Snub,
     KeepAlive,
 }
@@ -62,6 +64,10 @@ impl Session {
             match self.overdue(peer) {
                 Overdue::Nothing => {}
                 Overdue::Close(reason, outcome) => self.close_with(conn, reason, outcome, hooks),
+                Overdue::MayClose(reason, outcome) if self.may_close(conn, reason, hooks) => {
+                    self.close_with(conn, reason, outcome, hooks);
+                }
+                Overdue::MayClose(..) => {}
                 Overdue::Snub => self.snub(conn),
                 Overdue::KeepAlive => self.send(conn, &Message::KeepAlive),
             }
@@ -74,16 +80,16 @@ impl Session {
         let longer = |since, seconds: i64| self.now.since(since) >= Duration::from_secs(seconds as u64);
         match peer.phase {
             Phase::Connecting if longer(peer.since, s.peer_connect_timeout) => {
-                Overdue::Close("no answer to the dial", Outcome::Failed)
+                Overdue::MayClose("no answer to the dial", Outcome::Failed)
             }
             Phase::Handshaking if longer(peer.since, s.handshake_timeout) => {
                 Overdue::Close("no handshake", Outcome::Failed)
             }
             Phase::Connected if longer(peer.last_received, s.peer_timeout) => {
-                Overdue::Close("silent for too long", Outcome::Closed)
+                Overdue::MayClose("silent for too long", Outcome::Closed)
             }
             Phase::Connected if longer(peer.last_useful, s.inactivity_timeout) && self.is_crowded() => {
-                Overdue::Close("of no use to either side for too long", Outcome::Closed)
+                Overdue::MayClose("of no use to either side for too long", Outcome::Closed)
             }
             Phase::Connected => {
                 let waits = peer.requests.waits_since().filter(|&since| longer(since, s.request_timeout));

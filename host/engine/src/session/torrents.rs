@@ -342,31 +342,29 @@ impl Session {
     }
 
     pub(super) fn pause(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
-        let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if torrent.flags.contains(TorrentFlags::PAUSED) {
+        if self.torrents.get(&id).is_none_or(|t| t.flags.contains(TorrentFlags::PAUSED))
+            || self.ask_torrent(id, &TorrentEvent::Pause, hooks) == super::dispatch::Asked::Skip
+        {
             return;
         }
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.flags = torrent.flags.with(TorrentFlags::PAUSED);
         torrent.note_activity(self.now);
         torrent.unsaved.resume = true;
-        if self.ask_torrent(id, &TorrentEvent::Pause, hooks) == super::dispatch::Asked::Skip {
-            return;
-        }
         self.announce_stopped(id);
         self.close_peers_of(id, "the torrent was paused", hooks);
         self.alert(Alert::TorrentPaused { torrent: id }, hooks);
     }
 
     pub(super) fn resume(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
-        let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if !torrent.is_paused() {
+        if self.torrents.get(&id).is_none_or(|t| !t.is_paused())
+            || self.ask_torrent(id, &TorrentEvent::Resume, hooks) == super::dispatch::Asked::Skip
+        {
             return;
         }
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.flags = torrent.flags.without(TorrentFlags::PAUSED);
         torrent.unsaved.resume = true;
-        if self.ask_torrent(id, &TorrentEvent::Resume, hooks) == super::dispatch::Asked::Skip {
-            return;
-        }
         let failed = self.torrents.get_mut(&id).is_some_and(|t| {
             let failed = t.error.take().is_some();
             t.note_activity(self.now);

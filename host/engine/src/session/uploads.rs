@@ -1,11 +1,11 @@
 //! Blocks going out: taking requests, and handing blocks to the shell a little ahead of the socket.
 
 use super::Session;
-use crate::hooks::Hooks;
+use crate::hooks::{Hooks, PeerEvent, peer_bits};
 use crate::ids::ConnId;
 use crate::output::Output;
 use reef_proto::layout::BLOCK_SIZE;
-use reef_proto::message::{BlockRequest, Message};
+use reef_proto::message::{BlockRequest, Message, id};
 
 /// Bytes that are queued for a peer however slow its line is.
 const LEAST_QUEUE: u64 = 64 << 10;
@@ -47,7 +47,7 @@ impl Session {
     }
 
     /// Hands blocks to the shell until enough is queued for the socket or the rate limit says stop.
-    pub(super) fn serve(&mut self, conn: ConnId) {
+    pub(super) fn serve(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.get(&conn).filter(|p| !p.uploads.is_empty()) else { return };
         // A second of what its line takes: what is queued delays every later message, and cannot be cancelled.
         let watermark =
@@ -63,9 +63,17 @@ impl Session {
             if !self.limits.may_upload(conn, bytes, self.now) {
                 return;
             }
-            self.flush(conn);
+            self.flush(conn, hooks);
             let Some(peer) = self.peers.get_mut(&conn) else { return };
             peer.uploads.pop_front();
+            if peer.hooks & peer_bits::WriteMessage != 0 && !self.may_send_block(conn, request, hooks) {
+                continue;
+            }
+            let Some(peer) = self.peers.get_mut(&conn) else { return };
+            let message_id = peer.ids.as_ref().map_or(id::PIECE, |ids| ids.to_wire(id::PIECE));
+            if let Some(payload) = &mut peer.payload {
+                payload.push(PIECE_HEADER, request.length.into());
+            }
             peer.queued += bytes;
             peer.last_sent = self.now;
             peer.last_useful = self.now;
@@ -78,15 +86,19 @@ impl Session {
                 t.totals.upload.add(self.now, u64::from(request.length));
                 t.unsaved.resume = true;
             }
-            self.emit(Output::SendBlock { conn, torrent, request });
+            self.emit(Output::SendBlock { conn, torrent, request, message_id });
+            self.ask_peer(conn, &PeerEvent::SentPiece(request), hooks);
         }
     }
 
-    pub(super) fn sent(&mut self, conn: ConnId, bytes: u64, _hooks: &mut dyn Hooks) {
+    pub(super) fn sent(&mut self, conn: ConnId, bytes: u64, hooks: &mut dyn Hooks) {
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.queued = peer.queued.saturating_sub(bytes);
             peer.drained.add(self.now, bytes);
-            self.serve(conn);
+            if peer.payload.is_some() {
+                self.tell_payload(conn, bytes, hooks);
+            }
+            self.serve(conn, hooks);
         }
     }
 }

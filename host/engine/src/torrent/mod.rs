@@ -48,7 +48,7 @@ pub(crate) struct Torrent {
     pub(crate) announcer: Announcer,
     pub(crate) totals: Totals,
     /// Which of its events plugins want.
-    pub(crate) hooks: u32,
+    pub(crate) hooks: u64,
     /// Pieces verified since peers were last told.
     pub(crate) new_haves: Vec<u32>,
     /// A piece whose blocks hooks may read now.

@@ -98,7 +98,7 @@ impl Rig {
         rig
     }
 
-    pub(crate) fn add(&mut self) -> (u32, u32) {
+    pub(crate) fn add(&mut self) -> (u64, u64) {
         let view = View::new(&Answers);
         let torrent = self.host.add_torrent(TORRENT, &view, &mut self.actions);
         (torrent, self.host.add_peer(PEER, &view, &mut self.actions))

@@ -139,16 +139,18 @@ impl Net {
         }
     }
 
-    /// Queues a block for a connection, as a `piece` message.
+    /// Queues a block for a connection, as a `piece` message under the number that the connection has for it.
     pub(crate) fn send_block(
         &mut self,
         conn: ConnId,
         torrent: TorrentId,
-        block: BlockRequest,
+        (block, message_id): (BlockRequest, u8),
         source: &mut dyn BlockSource,
     ) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
-        connection.queue.push_header(piece_header(block.piece, block.begin, block.length));
+        let mut header = piece_header(block.piece, block.begin, block.length);
+        header[4] = message_id;
+        connection.queue.push_header(header);
         if let Some(ranges) = source.ranges(torrent, block) {
             ranges.into_iter().for_each(|range| connection.queue.push_file(range));
         } else {

@@ -245,9 +245,9 @@ fn blocks_and_messages_keep_their_order() {
     let (mut far, conn) = pump.peer();
     let mut blocks = Blocks::new(b"abcdefghij");
     pump.net.send(conn, Bytes::from_static(b"<"));
-    pump.net.send_block(conn, TORRENT, block(2, 3), &mut blocks);
+    pump.net.send_block(conn, TORRENT, (block(2, 3), 7), &mut blocks);
     blocks.file = None;
-    pump.net.send_block(conn, TORRENT, block(5, 4), &mut blocks);
+    pump.net.send_block(conn, TORRENT, (block(5, 4), 7), &mut blocks);
     pump.net.send(conn, Bytes::from_static(b">"));
     pump.turn();
     let tag = blocks.asked.lock().unwrap()[0];
@@ -271,7 +271,7 @@ fn a_block_that_cannot_be_read_closes_the_connection() {
     let mut pump = Pump::new(&["127.0.0.1:0"]);
     let (_far, conn) = pump.peer();
     let mut blocks = Blocks { file: None, asked: Mutex::default() };
-    pump.net.send_block(conn, TORRENT, block(0, 4), &mut blocks);
+    pump.net.send_block(conn, TORRENT, (block(0, 4), 7), &mut blocks);
     let tag = blocks.asked.lock().unwrap()[0];
     let error = DiskError {
         kind: reef_engine::disk::DiskErrorKind::Missing,
@@ -286,7 +286,7 @@ fn a_block_that_cannot_be_read_closes_the_connection() {
 fn a_file_that_became_shorter_closes_the_connection() {
     let mut pump = Pump::new(&["127.0.0.1:0"]);
     let (_far, conn) = pump.peer();
-    pump.net.send_block(conn, TORRENT, block(8, 4), &mut Blocks::new(b"0123456789"));
+    pump.net.send_block(conn, TORRENT, (block(8, 4), 7), &mut Blocks::new(b"0123456789"));
     assert!(matches!(pump.closed(conn), CloseCause::Storage(_)));
 }
 

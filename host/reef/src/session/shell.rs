@@ -138,8 +138,8 @@ impl Shell {
         match output {
             Output::Dial { conn, address } => self.net.dial(conn, address),
             Output::Send { conn, data } => self.net.send(conn, data),
-            Output::SendBlock { conn, torrent, request } => {
-                self.net.send_block(conn, torrent, request, &mut self.blocks)
+            Output::SendBlock { conn, torrent, request, message_id } => {
+                self.net.send_block(conn, torrent, (request, message_id), &mut self.blocks)
             }
             Output::ReadAllowance { conn, bytes } => self.net.allow(conn, bytes),
             Output::Close { conn, flush } => self.net.close(conn, flush),

@@ -128,21 +128,21 @@ struct Double {
 }
 
 impl Hooks for Double {
-    fn session_mask(&self) -> u32 {
+    fn session_mask(&self) -> u64 {
         0
     }
-    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u32 {
+    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
         0
     }
     fn remove_torrent(&mut self, _: TorrentId) {}
-    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u32 {
+    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
         0
     }
     fn remove_peer(&mut self, _: PeerRef) {}
-    fn torrent_mask(&self, _: TorrentId) -> u32 {
+    fn torrent_mask(&self, _: TorrentId) -> u64 {
         0
     }
-    fn peer_mask(&self, _: PeerRef) -> u32 {
+    fn peer_mask(&self, _: PeerRef) -> u64 {
         0
     }
     fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {

@@ -23,7 +23,9 @@ impl World {
         match output {
             Output::Dial { conn, address } => self.dial(end(conn), address),
             Output::Send { conn, data } => self.transmit(end(conn), data),
-            Output::SendBlock { conn, torrent, request } => self.send_block(end(conn), (torrent, request)),
+            Output::SendBlock { conn, torrent, request, message_id } => {
+                self.send_block(end(conn), (torrent, request), message_id);
+            }
             Output::ReadAllowance { conn, bytes } => self.set_allowance(end(conn), bytes),
             Output::Close { conn, .. } => self.close(end(conn)),
             Output::Disk(job) => self.submit(id, job),
@@ -67,7 +69,7 @@ impl World {
         }
     }
 
-    fn send_block(&mut self, end: End, (torrent, request): (TorrentId, BlockRequest)) {
+    fn send_block(&mut self, end: End, (torrent, request): (TorrentId, BlockRequest), message_id: u8) {
         let node = self.node(end.node);
         let faults = node.faults;
         let block = match node.disk.block(torrent, &request) {
@@ -83,6 +85,7 @@ impl World {
             self.node(other.node).tally.received += block.len() as u64;
         }
         let mut message = piece_header(request.piece, request.begin, request.length).to_vec();
+        message[4] = message_id;
         message.extend_from_slice(&block);
         if self.chance(faults.corrupt_blocks) {
             let at = 13 + self.rng.next_u32() as usize % block.len();
