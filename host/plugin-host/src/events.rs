@@ -49,7 +49,14 @@ impl HookId {
 
     /// Whether a peer has a part in how the hook ends: what strangers send may make it fail.
     pub(crate) fn concerns_a_peer(self) -> bool {
-        self.0 >> 6 == Level::Peer as u8 || self == Self::NEW_CONNECTION
+        let beside = [
+            Self::NEW_CONNECTION,
+            Self::ADD_HANDSHAKE,
+            Self::MESSAGE_IDS,
+            Self::UNKNOWN_TORRENT,
+            Self::UNCHOKE_PRIORITY,
+        ];
+        self.0 >> 6 == Level::Peer as u8 || beside.contains(&self)
     }
 
     pub(crate) fn number(self) -> u8 {
@@ -319,6 +326,11 @@ mod tests {
         assert_eq!(HookId::event(Level::Session, session_bits::Tick).name(), "on_tick");
         assert_eq!(HookId::event(Level::Torrent, torrent_bits::Tick).name(), "tick");
         assert_eq!(HookId::NEW_CONNECTION.name(), "new_connection");
+        assert!(HookId::ADD_HANDSHAKE.concerns_a_peer() && HookId::UNKNOWN_TORRENT.concerns_a_peer());
+        assert!(
+            !HookId::NEW_TORRENT.concerns_a_peer()
+                && !HookId::event(Level::Torrent, torrent_bits::Tick).concerns_a_peer()
+        );
         let there = HookId::from_number(HookId::ADD_HANDSHAKE.number());
         assert_eq!(there.name(), "add_handshake");
     }
