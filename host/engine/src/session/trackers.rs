@@ -52,7 +52,7 @@ impl Trackers {
     /// A torrent is gone. What says so to its trackers still goes out.
     pub(super) fn forget(&mut self, torrent: TorrentId) {
         self.keys.remove(&torrent);
-        for id in self.flights.unfinished(torrent) {
+        for (_, id) in self.flights.unfinished(torrent) {
             self.flights.remove(id);
             self.udp.cancel(id);
         }
@@ -116,14 +116,18 @@ impl Session {
     pub(super) fn announce_stopped(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let announces = torrent.announcer.stop();
-        for old in self.trackers.flights.unfinished(id) {
-            self.trackers.cancel(old, &mut self.outputs);
+        for (index, old) in self.trackers.flights.unfinished(id) {
+            let first = announces.iter().find(|announce| announce.index == index);
+            if !first.is_some_and(|announce| announce.in_turn) {
+                self.trackers.cancel(old, &mut self.outputs);
+            }
         }
         for announce in announces {
-            // After a pause, a resume and a pause the first word may still be on its way.
             if self.trackers.flights.to(id, announce.index).is_none() {
                 self.add_announce(id, announce);
-            }
+            } else if announce.in_turn {
+                self.add_follower(id, &announce);
+            } // Else, after a pause, a resume and a pause, the first `stopped` is still on its way.
         }
         self.send_announces();
     }
@@ -203,7 +207,22 @@ impl Session {
             }
         };
         let Announce { index, event, url, .. } = announce;
-        self.trackers.flights.add(request_id, Flight { torrent: id, index, event, url, tracker, request });
+        let then = VecDeque::new();
+        self.trackers.flights.add(request_id, Flight { torrent: id, index, event, url, tracker, request, then });
+    }
+
+    fn add_follower(&mut self, id: TorrentId, announce: &Announce) {
+        if let Some(request) = self.announce_request(id, announce) {
+            self.trackers.flights.follow(id, announce.index, announce.event, request);
+        }
+    }
+
+    /// Whether an announce that ended is followed by another one, which then is to be sent.
+    fn continue_farewell(&mut self, flight: &Flight) -> bool {
+        let Some(next) = flight.next() else { return false };
+        let request_id = self.request_id();
+        self.trackers.flights.add(request_id, next);
+        true
     }
 
     /// A tracker that was never asked need not hear that the torrent stops.
@@ -314,7 +333,9 @@ impl Session {
     fn announce_replied(&mut self, id: RequestId, reply: AnnounceReply, hooks: &mut dyn Hooks) {
         let Some(flight) = self.trackers.flights.remove(id) else { return };
         self.counters.tracker_replies += 1;
-        if let Some(torrent) = self.torrents.get_mut(&flight.torrent) {
+        if self.continue_farewell(&flight) {
+            self.post_reply(&flight, &reply, hooks);
+        } else if let Some(torrent) = self.torrents.get_mut(&flight.torrent) {
             torrent.announcer.reply(flight.index, self.now, &answer(&reply));
             self.post_reply(&flight, &reply, hooks);
             if flight.event != Event::Stopped {
@@ -344,6 +365,10 @@ impl Session {
         let Some(flight) = self.trackers.flights.remove(id) else { return };
         self.trackers.udp.cancel(id);
         self.counters.tracker_errors += 1;
+        // A tracker that did not take `started` need not hear the rest.
+        if flight.event != Event::Started && self.continue_farewell(&flight) {
+            return self.send_announces();
+        }
         if let Some(torrent) = self.torrents.get_mut(&flight.torrent) {
             torrent.announcer.failed(flight.index, self.now, message, retry);
             let row = torrent.announcer.status().into_iter().find(|row| row.url == flight.url);

@@ -51,6 +51,9 @@ pub struct Announce {
     pub event: Event,
     /// The id it gave us, to be sent back.
     pub tracker_id: Option<Vec<u8>>,
+    /// Not to be said before the tracker has answered what was said to it earlier: two announces that are under way at
+    /// one time may arrive in either order.
+    pub in_turn: bool,
 }
 
 /// What a tracker answered, as far as the schedule is concerned.
@@ -293,14 +296,15 @@ impl Announcer {
         tracker.next = now + wait;
     }
 
-    /// Stops announcing: `stopped` for each tracker that knows us. The caller drops answers
-    /// to announces that were given out before.
+    /// Stops announcing: `stopped` for each tracker that knows us, and before it `completed` for one that has not heard
+    /// of that. Of what was given out before, the caller gives up what nothing given out here waits for
+    /// ([`Announce::in_turn`]); answers are expected to the `stopped` alone.
     pub fn stop(&mut self) -> Vec<Announce> {
         if !std::mem::replace(&mut self.running, false) {
             return Vec::new();
         }
-        let known: Vec<usize> = (0..self.trackers.len()).filter(|&index| self.trackers[index].knows_us).collect();
-        known.into_iter().map(|index| self.trackers[index].announce(index, Event::Stopped)).collect()
+        let known = self.trackers.iter_mut().enumerate().filter(|(_, tracker)| tracker.knows_us);
+        known.flat_map(|(index, tracker)| tracker.farewell(index)).collect()
     }
 
     /// Whether an answer is still awaited: to tell whether every `stopped` was said.
@@ -419,7 +423,19 @@ impl Tracker {
     fn announce(&mut self, index: usize, event: Event) -> Announce {
         self.in_flight = Some(event);
         self.knows_us |= event == Event::Started;
-        Announce { index, url: self.url.clone(), event, tracker_id: self.tracker_id.clone() }
+        Announce { index, url: self.url.clone(), event, tracker_id: self.tracker_id.clone(), in_turn: false }
+    }
+
+    /// The last words to this tracker, in order.
+    fn farewell(&mut self, index: usize) -> Vec<Announce> {
+        let under_way = self.in_flight;
+        let owes = std::mem::take(&mut self.owes_completed) && under_way != Some(Event::Stopped);
+        let stopped = Announce { in_turn: owes, ..self.announce(index, Event::Stopped) };
+        if !owes || under_way == Some(Event::Completed) {
+            return vec![stopped];
+        }
+        let completed = Announce { event: Event::Completed, in_turn: under_way.is_some(), ..stopped.clone() };
+        vec![completed, stopped]
     }
 }
 

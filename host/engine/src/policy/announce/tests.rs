@@ -80,6 +80,26 @@ fn a_download_that_was_complete_before_is_not_completed() {
 }
 
 #[test]
+fn a_completion_that_was_not_heard_of_comes_before_the_goodbye() {
+    let said = |announcer: &mut Announcer| -> Vec<(Event, bool)> {
+        announcer.stop().into_iter().map(|announce| (announce.event, announce.in_turn)).collect()
+    };
+    let mut announcer = started(&[&["a"]]);
+    check(&mut announcer, 0, &[("a", Event::Started)]);
+    announcer.completed(at(1));
+    assert_eq!(said(&mut announcer.clone()), [(Event::Completed, true), (Event::Stopped, true)]);
+    announcer.reply(0, at(1), &ok(1800));
+    assert_eq!(said(&mut announcer.clone()), [(Event::Completed, false), (Event::Stopped, true)]);
+    check(&mut announcer, 1, &[("a", Event::Completed)]);
+    assert_eq!(said(&mut announcer.clone()), [(Event::Stopped, true)]);
+    announcer.reply(0, at(2), &ok(1800));
+    assert_eq!(said(&mut announcer), [(Event::Stopped, false)]);
+    announcer.start(at(3));
+    announcer.completed(at(3));
+    assert_eq!(said(&mut announcer), [(Event::Stopped, false)], "the goodbye before is still on its way");
+}
+
+#[test]
 fn only_trackers_that_may_know_us_are_told_that_we_stop() {
     let mut announcer = started(&[&["a"], &["b"], &["c"]]);
     check(&mut announcer, 0, &[("a", Event::Started)]);

@@ -18,6 +18,17 @@ pub(super) struct Flight {
     /// The same, checked; where it is missing the announce only waits to fail.
     pub(super) tracker: Option<TrackerUrl>,
     pub(super) request: AnnounceRequest,
+    /// What the same tracker is told next, once it has answered: the last words of a torrent that stops.
+    pub(super) then: VecDeque<(Event, AnnounceRequest)>,
+}
+
+impl Flight {
+    /// The announce that follows this one.
+    pub(super) fn next(&self) -> Option<Self> {
+        let mut then = self.then.clone();
+        let (event, request) = then.pop_front()?;
+        Some(Self { event, request, then, ..self.clone() })
+    }
 }
 
 /// The announces under way.
@@ -77,10 +88,20 @@ impl Flights {
         self.all.get(self.by_tracker.get(&(torrent, index))?)
     }
 
-    /// The announces of a torrent that say something other than that it stops.
-    pub(super) fn unfinished(&self, torrent: TorrentId) -> Vec<RequestId> {
-        let ids = self.by_tracker.range((torrent, 0)..=(torrent, usize::MAX)).map(|(_, &id)| id);
-        ids.filter(|id| self.all.get(id).is_some_and(|flight| flight.event != Event::Stopped)).collect()
+    /// Adds what a tracker of a torrent is told after it has answered the announce under way, if there is one.
+    pub(super) fn follow(&mut self, torrent: TorrentId, index: usize, event: Event, request: AnnounceRequest) {
+        let under_way = self.by_tracker.get(&(torrent, index)).and_then(|id| self.all.get_mut(id));
+        if let Some(flight) = under_way {
+            flight.then.push_back((event, request));
+        }
+    }
+
+    /// The announces of a torrent that do not say that it stops and are not followed by one that does, each with the index
+    /// of its tracker.
+    pub(super) fn unfinished(&self, torrent: TorrentId) -> Vec<(usize, RequestId)> {
+        let flights = self.by_tracker.range((torrent, 0)..=(torrent, usize::MAX)).map(|((_, index), &id)| (*index, id));
+        let unfinished = |flight: &Flight| flight.event != Event::Stopped && flight.then.is_empty();
+        flights.filter(|(_, id)| self.all.get(id).is_some_and(unfinished)).collect()
     }
 
     /// Takes out an announce: its place is free.

@@ -257,6 +257,49 @@ fn a_pause_cancels_what_is_under_way_and_a_resume_begins_again() {
 }
 
 #[test]
+fn what_a_tracker_has_not_heard_of_a_completion_it_hears_before_the_goodbye() {
+    // At what moment the download is complete: while `started` is under way, or later. Whether the torrent then goes.
+    for (early, removed) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut test = Test::new();
+        let (id, outputs) = test.add(1, &[&[TRACKER]]);
+        let mut request = one(requests(outputs));
+        if !early {
+            test.answer(&request, 200, b"de");
+        }
+        test.session.announce_completed(id);
+        if !early {
+            request = one(requests(test.give(Input::Timeout)));
+        }
+        let stop = if removed { Command::RemoveTorrent { torrent: id, delete_files: false } } else { Command::Stop };
+        assert!(requests(test.command(stop)).is_empty(), "two that are under way may arrive in either order");
+        let mut heard = vec![event(&request).to_owned()];
+        while let [next] = &requests(test.answer(&request, 200, b"de"))[..] {
+            heard.push(event(next).to_owned());
+            request = next.clone();
+        }
+        let expected: &[&str] = if early { &["started", "completed", "stopped"] } else { &["completed", "stopped"] };
+        assert_eq!(heard, expected);
+        assert!(!test.session.trackers.is_busy());
+    }
+}
+
+#[test]
+fn a_tracker_that_fails_hears_only_what_it_may_want_to_hear() {
+    let mut test = Test::new();
+    let (id, outputs) = test.add(1, &[&[TRACKER]]);
+    test.session.announce_completed(id);
+    test.command(Command::Pause(id));
+    assert!(test.answer(&one(requests(outputs)), 500, b"").is_empty(), "it did not take `started`");
+    assert!(!test.session.trackers.is_busy());
+    let started = one(requests(test.command(Command::Resume(id))));
+    test.answer(&started, 200, b"de");
+    test.session.announce_completed(id);
+    let completed = one(requests(test.give(Input::Timeout)));
+    test.command(Command::Pause(id));
+    assert_eq!(event(&one(requests(test.answer(&completed, 500, b"")))), "stopped");
+}
+
+#[test]
 fn a_stop_waits_for_the_goodbyes_but_not_for_long() {
     for answered in [true, false] {
         let mut test = Test::new();
