@@ -119,7 +119,9 @@ impl Shell {
 
     fn change_plugins(&mut self, change: Change, outcome: &Sender<Result<PluginInfo, LoadError>>) {
         self.plugins.request_change(change);
+        let begin = Instant::now();
         self.command(Command::PluginsChanged);
+        log::debug!("the session was held up by a change of its plugins for {:?}", begin.elapsed());
         for result in self.plugins.changes_made() {
             // Whoever asked may have left.
             let _ = outcome.try_send(result);
