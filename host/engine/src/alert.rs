@@ -1,6 +1,7 @@
 //! Alerts: what happened, for whoever subscribed. Numbers and names are stable; they are encoded only at an edge.
 
 use crate::error::ErrorInfo;
+use crate::fields::{Field, FieldValue};
 use crate::ids::{ConnId, TorrentId};
 use crate::status::TorrentState;
 use std::fmt;
@@ -84,6 +85,17 @@ macro_rules! alerts {
             #[must_use]
             pub const fn category(&self) -> u32 {
                 match self { $(Self::$variant { .. } => Category::$category.0,)* Self::Custom(c) => c.category }
+            }
+
+            /// Its fields by name, in the order of the table. A plugin's own alert has its in [`CustomAlert::data`].
+            #[must_use]
+            pub fn fields(&self) -> Vec<(String, FieldValue)> {
+                let mut fields = Vec::new();
+                match self {
+                    $(Self::$variant { $($field,)* } => { $($field.put(stringify!($field), &mut fields);)* })*
+                    Self::Custom(_) => (),
+                }
+                fields
             }
         }
 
@@ -295,4 +307,13 @@ alerts! {
     } = 26, "plugin_stuck", PLUGIN, |(plugin, hook, seconds)| {
         format!("plugin {plugin} has not returned from {hook} for {seconds} s: nothing else moves until it does")
     };
+    /// Something that a plugin asked for could not be done.
+    PluginActionFailed {
+        /// The plugin's name.
+        plugin: String,
+        /// What it asked for.
+        action: String,
+        /// Why not.
+        error: ErrorInfo,
+    } = 27, "plugin_action_failed", PLUGIN, |(plugin, action, error)| format!("plugin {plugin}: {action}: {error}");
 }

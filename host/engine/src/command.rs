@@ -46,6 +46,13 @@ pub enum Command {
         /// Index and priority, 0 to 7.
         priorities: Vec<(u32, u8)>,
     },
+    /// Set pieces' priorities, by index, until its files' priorities are set. Reply: `Done`.
+    SetPiecePriorities {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Index and priority, 0 to 7.
+        priorities: Vec<(u32, u8)>,
+    },
     /// Make a peer's address known. Reply: `Done`.
     AddPeer {
         /// The torrent.
@@ -66,6 +73,35 @@ pub enum Command {
     PluginsChanged,
     /// Stop in order: tell trackers, close peers, save state. Reply: `Done`, just before [`crate::Output::Stopped`].
     Stop,
+}
+
+impl Command {
+    /// What it does, for people.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AddTorrent(_) => "add a torrent",
+            Self::RemoveTorrent { .. } => "remove a torrent",
+            Self::Pause(_) => "pause a torrent",
+            Self::Resume(_) => "resume a torrent",
+            Self::SetFilePriorities { .. } => "set file priorities",
+            Self::SetPiecePriorities { .. } => "set piece priorities",
+            Self::AddPeer { .. } => "add a peer",
+            Self::Announce(_) => "announce to trackers",
+            Self::Recheck(_) => "check a torrent again",
+            Self::SetSettings(_) => "change settings",
+            Self::SetAlertMask(_) => "choose alerts",
+            Self::PluginsChanged => "change plugins",
+            Self::Stop => "stop",
+            Self::TorrentStatus(_)
+            | Self::AllTorrents
+            | Self::Peers(_)
+            | Self::Files(_)
+            | Self::Metainfo(_)
+            | Self::ExportResume(_)
+            | Self::SessionStatus => "read a status",
+        }
+    }
 }
 
 /// The answer to a command.

@@ -83,4 +83,6 @@ codes! {
     NoSuchFile = 14, "no_such_file";
     /// Resume data that does not parse or belongs to another torrent.
     InvalidResume = 15, "invalid_resume";
+    /// No piece has that index.
+    NoSuchPiece = 16, "no_such_piece";
 }

@@ -6,6 +6,7 @@
 
 use crate::add_torrent::AddTorrent;
 use crate::alert::{Alert, CustomAlert};
+use crate::control::{Control, ReadDone, Ticket};
 use crate::ids::{ConnId, TorrentId};
 use crate::status::{PeerSource, TorrentState};
 use crate::view::View;
@@ -75,6 +76,16 @@ pub trait Hooks {
         _: &mut Actions,
     ) -> Option<AddTorrent> {
         None
+    }
+    /// A timer of [`Control::SetTimer`] has run out.
+    fn timer(&mut self, _: Ticket, _: &View<'_>, _: &mut Actions) {}
+    /// What came of a [`Control::Read`].
+    fn read_done(&mut self, _: TorrentId, _: ReadDone, _: &View<'_>, _: &mut Actions) {}
+    /// A [`Control::Consult`] has its turn: somebody waits for the answer to a question about the session.
+    fn consult(&mut self, _: &View<'_>, _: &mut Actions) {}
+    /// Counters and gauges beside the session's own, by name.
+    fn statistics(&self) -> Vec<(String, i64)> {
+        Vec::new()
     }
     /// A peer event.
     fn on_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict;
@@ -368,6 +379,8 @@ pub enum Action {
     PostAlert(CustomAlert),
     /// Post an alert of the plugin host itself: a plugin was loaded or quarantined.
     Report(Alert),
+    /// Everything else that a plugin can want of the session.
+    Control(Control),
 }
 
 /// What hooks queued. The session carries it out after the hook has returned.

@@ -4,6 +4,7 @@ use crate::error::ErrorInfo;
 use crate::ids::{ConnId, TorrentId};
 use reef_proto::hash::InfoHashes;
 use reef_proto::peer_id::PeerId;
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -223,6 +224,6 @@ pub struct SessionStatus {
     pub num_connections: u32,
     /// Torrents.
     pub num_torrents: u32,
-    /// Every counter and gauge by its name ([`crate::counters`]).
-    pub stats: Vec<(&'static str, i64)>,
+    /// Every counter and gauge by its name: the session's own ([`crate::counters`]), then those of plugins.
+    pub stats: Vec<(Cow<'static, str>, i64)>,
 }

@@ -2,9 +2,11 @@
 
 use crate::hooks::{PeerRef, Sender};
 use crate::ids::{ConnId, TorrentId};
-use crate::status::{PeerSource, TorrentState};
+use crate::settings::Value;
+use crate::status::{FileStatus, PeerSource, PeerStatus, SessionStatus, TorrentState, TorrentStatus};
 use crate::time::Time;
 use bytes::Bytes;
+use reef_proto::bitfield::Bitfield;
 use reef_proto::hash::InfoHashes;
 use reef_proto::peer_id::PeerId;
 use std::net::SocketAddr;
@@ -45,6 +47,30 @@ pub trait Source {
     fn block_senders(&self, torrent: TorrentId, piece: u32) -> Vec<(u32, Sender)>;
     /// See [`View::block`].
     fn block(&self, torrent: TorrentId, piece: u32, block: u32) -> Option<Vec<Bytes>>;
+    /// See [`View::setting`].
+    fn setting(&self, _name: &str) -> Option<Value> {
+        None
+    }
+    /// See [`View::session_status`].
+    fn session_status(&self) -> SessionStatus {
+        SessionStatus::default()
+    }
+    /// See [`View::torrent_status`].
+    fn torrent_status(&self, _torrent: TorrentId) -> Option<TorrentStatus> {
+        None
+    }
+    /// See [`View::peer_statuses`].
+    fn peer_statuses(&self, _torrent: TorrentId) -> Option<Vec<PeerStatus>> {
+        None
+    }
+    /// See [`View::file_statuses`].
+    fn file_statuses(&self, _torrent: TorrentId) -> Option<Vec<FileStatus>> {
+        None
+    }
+    /// See [`View::pieces`].
+    fn pieces(&self, _torrent: TorrentId) -> Option<Bitfield> {
+        None
+    }
 }
 
 /// A torrent, for a hook.
@@ -184,5 +210,35 @@ impl<'a> View<'a> {
     #[must_use]
     pub fn block(&self, torrent: TorrentId, piece: u32, block: u32) -> Option<Vec<Bytes>> {
         self.source.block(torrent, piece, block)
+    }
+    /// The value of a setting.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<Value> {
+        self.source.setting(name)
+    }
+    /// Everything that is known of the session, without the statistics of plugins.
+    #[must_use]
+    pub fn session_status(&self) -> SessionStatus {
+        self.source.session_status()
+    }
+    /// Everything that is known of a torrent.
+    #[must_use]
+    pub fn torrent_status(&self, torrent: TorrentId) -> Option<TorrentStatus> {
+        self.source.torrent_status(torrent)
+    }
+    /// Everything that is known of a torrent's connections.
+    #[must_use]
+    pub fn peer_statuses(&self, torrent: TorrentId) -> Option<Vec<PeerStatus>> {
+        self.source.peer_statuses(torrent)
+    }
+    /// A torrent's files; none while the metadata is unknown.
+    #[must_use]
+    pub fn file_statuses(&self, torrent: TorrentId) -> Option<Vec<FileStatus>> {
+        self.source.file_statuses(torrent)
+    }
+    /// A torrent's verified pieces; `None` while the metadata is unknown.
+    #[must_use]
+    pub fn pieces(&self, torrent: TorrentId) -> Option<Bitfield> {
+        self.source.pieces(torrent)
     }
 }

@@ -255,6 +255,19 @@ fn is_allowed(id: u8, payload: u32, limits: Limits) -> bool {
     }
 }
 
+/// The message with this standard number and payload, as it would be read from a stream.
+///
+/// # Errors
+/// The payload is not one of such a message.
+pub fn read_message(id: u8, payload: &[u8], limits: Limits) -> Result<Message, DecodeError> {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).saturating_add(1);
+    if length > MAX_LENGTH {
+        return Err(DecodeError::TooLong { length });
+    }
+    let mut stream = Bytes::from([&length.to_be_bytes(), &[id][..], payload].concat());
+    take_message(&mut stream, (limits, None))?.ok_or(DecodeError::MessageLength { id, length })
+}
+
 /// Takes one whole message from the start of `stream`, or nothing.
 fn take_message(stream: &mut Bytes, rules: Rules<'_>) -> Result<Option<Message>, DecodeError> {
     let Frame::Whole(total) = frame_len(stream, rules)? else {
@@ -373,6 +386,19 @@ mod tests {
         let mut decoder = Decoder::after_handshake(LIMITS);
         decoder.push(Bytes::copy_from_slice(stream));
         assert_eq!(decoder.next_item(), expected.map(|message| message.map(Item::Message)));
+    }
+
+    #[test]
+    fn a_number_and_a_payload_make_the_message_that_a_stream_would() {
+        let limits = Limits { pieces: Some(9) };
+        assert_eq!(read_message(id::HAVE, &[0, 0, 0, 7], limits), Ok(Message::Have(7)));
+        assert_eq!(read_message(id::BITFIELD, &[1, 0], limits), Ok(Message::Bitfield(Bytes::from_static(&[1, 0]))));
+        assert_eq!(read_message(id::CHOKE, &[], limits), Ok(Message::Choke));
+        assert_eq!(read_message(99, b"x", limits), Ok(Message::Unknown { id: 99, payload: Bytes::from_static(b"x") }));
+        for (id, payload) in [(id::HAVE, &[0, 7][..]), (id::BITFIELD, &[1]), (id::CHOKE, &[0]), (id::EXTENDED, &[])] {
+            assert!(read_message(id, payload, limits).is_err(), "{id}");
+        }
+        assert!(read_message(99, &vec![0; MAX_LENGTH as usize], limits).is_err());
     }
 
     #[test]

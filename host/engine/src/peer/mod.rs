@@ -70,6 +70,8 @@ pub(crate) struct Peer {
     pub(crate) ids: Option<Arc<MessageIds>>,
     /// What lies where in the bytes that are queued, while somebody wants to know of payload.
     pub(crate) payload: Option<Payload>,
+    /// A plugin says whether it is choked, and no choke round does.
+    pub(crate) held: Option<Held>,
     /// How soon plugins would have it unchoked optimistically.
     pub(crate) unchoke_priority: Option<u64>,
     /// Bytes that may still be read under the rate limit.
@@ -90,6 +92,13 @@ pub(crate) struct Peer {
     pub(crate) sent_at_unchoke: u64,
     /// Its key in the torrent's list of addresses.
     pub(crate) listed_as: SocketAddr,
+}
+
+/// That a plugin keeps a peer choked or unchoked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Held {
+    /// Which.
+    pub(crate) owner: u64,
 }
 
 /// What the peer said.
@@ -178,6 +187,7 @@ impl Peer {
             gated: Vec::new(),
             ids: None,
             payload: None,
+            held: None,
             unchoke_priority: None,
             read_quota: ReadQuota::Unlimited,
             parole: false,

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) struct State {
     next_round: Time,
     /// A slot may be free and somebody may want it.
-    slots_changed: bool,
+    pub(super) slots_changed: bool,
 }
 
 impl Session {
@@ -70,7 +70,7 @@ impl Session {
 
     /// What the choker weighs: the peers that are interested. One that is not holds no slot, whatever it was told.
     fn choke_facts(&self) -> Vec<PeerFacts> {
-        let interested = self.peers.values().filter(|p| p.is_connected() && p.remote.interested);
+        let interested = self.peers.values().filter(|p| p.is_connected() && p.remote.interested && p.held.is_none());
         interested
             .filter_map(|p| {
                 let torrent = self.torrents.get(&p.torrent?).filter(|t| t.is_active())?;
@@ -95,7 +95,7 @@ impl Session {
     fn apply_choking(&mut self, chosen: &Unchoked, hooks: &mut dyn Hooks) {
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
-            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            let Some(peer) = self.peers.get_mut(&conn).filter(|p| p.held.is_none()) else { continue };
             let optimistic = chosen.optimistic.contains(&conn);
             if optimistic && !peer.optimistic {
                 peer.optimistic_at = Some(self.now);
@@ -110,7 +110,7 @@ impl Session {
         }
     }
 
-    fn unchoke(&mut self, conn: ConnId) {
+    pub(super) fn unchoke(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn).filter(|p| p.local.choking) else { return };
         peer.local.choking = false;
         peer.unchoked_at = self.now;
@@ -119,7 +119,7 @@ impl Session {
     }
 
     /// Chokes a peer and refuses what it still waits for, save what it is offered fast (BEP 6).
-    fn choke(&mut self, conn: ConnId) {
+    pub(super) fn choke(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn).filter(|p| !p.local.choking) else { return };
         peer.local.choking = true;
         let fast = peer.remote.fast;

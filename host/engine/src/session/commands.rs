@@ -13,18 +13,34 @@ use crate::torrent::Torrent;
 
 impl Session {
     pub(super) fn command(&mut self, token: ReplyToken, command: Command, hooks: &mut dyn Hooks) {
-        let reply = match command {
+        if let Some(reply) = self.perform(command, Some(token), hooks) {
+            self.emit(Output::Reply { token, reply });
+        }
+    }
+
+    /// Carries a command out. No reply: it comes later, if there is a token for it.
+    pub(super) fn perform(
+        &mut self,
+        command: Command,
+        token: Option<ReplyToken>,
+        hooks: &mut dyn Hooks,
+    ) -> Option<Reply> {
+        Some(match command {
             Command::AddTorrent(params) => match self.add_torrent(*params, hooks) {
                 Ok(id) => Reply::Added(id),
                 Err(error) => Reply::Failed(error),
             },
             Command::RemoveTorrent { torrent, delete_files } => {
                 if self.torrents.get(&torrent).is_some_and(|t| t.removing.is_none()) {
-                    return self.remove_torrent(torrent, delete_files, Some(token), hooks);
+                    self.remove_torrent(torrent, delete_files, token, hooks);
+                    return None;
                 }
                 no_such_torrent(torrent)
             }
-            Command::Stop => return self.stop(token, hooks),
+            Command::Stop => {
+                self.stop(token?, hooks);
+                return None;
+            }
             Command::Pause(id) => self.on_torrent(id, |s| s.pause(id, hooks)),
             Command::Resume(id) => self.on_torrent(id, |s| s.resume(id, hooks)),
             Command::Recheck(id) => self.on_torrent(id, |s| s.recheck(id, hooks)),
@@ -33,6 +49,9 @@ impl Session {
                 self.on_torrent(torrent, |s| s.add_peer_address(torrent, address, (PeerSource::RESUME_DATA, 0), hooks))
             }
             Command::SetFilePriorities { torrent, priorities } => self.set_file_priorities(torrent, &priorities, hooks),
+            Command::SetPiecePriorities { torrent, priorities } => {
+                self.set_piece_priorities(torrent, &priorities, hooks)
+            }
             Command::SetSettings(list) => self.set_settings(&list),
             Command::SetAlertMask(mask) => {
                 self.alert_mask = mask;
@@ -42,9 +61,9 @@ impl Session {
                 self.plugins_changed(hooks);
                 Reply::Done
             }
+            Command::SessionStatus => Reply::Session(Box::new(self.status(hooks))),
             question => self.answer(&question),
-        };
-        self.emit(Output::Reply { token, reply });
+        })
     }
 
     fn on_torrent(&mut self, id: TorrentId, act: impl FnOnce(&mut Self)) -> Reply {
@@ -57,7 +76,6 @@ impl Session {
 
     fn answer(&self, question: &Command) -> Reply {
         match *question {
-            Command::SessionStatus => Reply::Session(Box::new(self.status())),
             Command::AllTorrents => Reply::Torrents(self.torrents.values().map(|t| self.torrent_status(t)).collect()),
             Command::TorrentStatus(id) => self.about(id, |t| Reply::Torrent(Box::new(self.torrent_status(t)))),
             Command::Peers(id) => self.about(id, |t| Reply::Peers(self.peer_statuses(t))),
@@ -88,7 +106,14 @@ impl Session {
         Reply::Done
     }
 
-    fn status(&self) -> SessionStatus {
+    fn status(&self, hooks: &dyn Hooks) -> SessionStatus {
+        let mut status = self.own_status();
+        status.stats.extend(hooks.statistics().into_iter().map(|(name, value)| (name.into(), value)));
+        status
+    }
+
+    /// What is known without the plugins.
+    pub(super) fn own_status(&self) -> SessionStatus {
         let sum = |f: fn(&Torrent) -> &crate::policy::rate::Rate| {
             self.torrents.values().map(|t| f(t).per_second(self.now)).sum()
         };
@@ -98,11 +123,11 @@ impl Session {
             upload_rate: sum(|t| &t.totals.upload),
             num_connections: self.peers.len() as u32,
             num_torrents: self.torrents.len() as u32,
-            stats: self.counters.values(),
+            stats: self.counters.values().into_iter().map(|(name, value)| (name.into(), value)).collect(),
         }
     }
 
-    fn torrent_status(&self, t: &Torrent) -> TorrentStatus {
+    pub(super) fn torrent_status(&self, t: &Torrent) -> TorrentStatus {
         let peers = || t.peers.iter().filter_map(|c| self.peers.get(c)).filter(|p| p.is_connected());
         let content = t.content.as_ref();
         let times = t.totals.activity.times(self.now);
@@ -139,7 +164,7 @@ impl Session {
         }
     }
 
-    fn peer_statuses(&self, t: &Torrent) -> Vec<PeerStatus> {
+    pub(super) fn peer_statuses(&self, t: &Torrent) -> Vec<PeerStatus> {
         let total = t.content.as_ref().map_or(0, |c| c.layout.num_pieces());
         let peers = t.peers.iter().filter_map(|c| self.peers.get(c));
         peers
@@ -171,7 +196,7 @@ impl Session {
     }
 }
 
-fn file_statuses(t: &Torrent) -> Vec<FileStatus> {
+pub(super) fn file_statuses(t: &Torrent) -> Vec<FileStatus> {
     let Some(content) = &t.content else { return Vec::new() };
     let mut done = vec![0; content.layout.files().len()];
     for piece in content.picker.have().iter() {

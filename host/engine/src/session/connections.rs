@@ -20,13 +20,13 @@ use std::net::SocketAddr;
 const MAX_UNREAD: u64 = 2 << 20;
 
 impl Session {
-    pub(super) fn listening(&mut self, listener: ListenerId, local: SocketAddr) {
+    pub(super) fn listening(&mut self, listener: ListenerId, local: SocketAddr, hooks: &mut dyn Hooks) {
         self.listening.insert(listener, local);
         let own = self.listen_addresses();
         for torrent in self.torrents.values_mut() {
             torrent.peer_list.set_own(&own, None);
         }
-        self.emit(Output::Alert(Alert::ListenSucceeded { address: local }));
+        self.alert(Alert::ListenSucceeded { address: local }, hooks);
     }
 
     pub(super) fn listen_addresses(&self) -> Vec<SocketAddr> {

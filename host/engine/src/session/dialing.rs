@@ -108,14 +108,31 @@ impl Session {
             }
             torrent.peer_list.set_finished(torrent.content.as_ref().is_some_and(|c| c.picker.is_finished()));
             let Some(candidate) = torrent.peer_list.candidate(now, random) else { break };
-            let second = now.as_secs();
-            let used = if self.dialing.this_second.0 == second { self.dialing.this_second.1 } else { 0 };
-            self.dialing.this_second = (second, used + 1);
             let source = torrent.peer_list.get(candidate).map_or_else(PeerSource::default, |known| known.source);
+            self.note_dial();
             self.dial(id, candidate, source, hooks);
             dialled += 1;
         }
         dialled
+    }
+
+    /// Connects to an address now, if the torrent, the limits and a ban allow it; otherwise it is a candidate like others.
+    pub(super) fn connect(&mut self, id: TorrentId, address: SocketAddr, hooks: &mut dyn Hooks) {
+        self.add_peer_address(id, address, (PeerSource::RESUME_DATA, 0), hooks);
+        let is_there = self.peers.values().any(|p| p.torrent == Some(id) && p.listed_as == address);
+        let Some(torrent) = self.torrents.get(&id).filter(|t| t.is_active()) else { return };
+        if is_there || torrent.peer_list.is_banned(address.ip()) || self.dials_left() <= 0 || self.stopping.is_some() {
+            return;
+        }
+        self.note_dial();
+        self.dial(id, address, PeerSource::RESUME_DATA, hooks);
+    }
+
+    /// One more dial in this second.
+    fn note_dial(&mut self) {
+        let second = self.now.as_secs();
+        let used = if self.dialing.this_second.0 == second { self.dialing.this_second.1 } else { 0 };
+        self.dialing.this_second = (second, used + 1);
     }
 
     /// Closes a peer that can be of no use: neither side will ever ask the other for anything.

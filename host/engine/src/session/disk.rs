@@ -35,7 +35,7 @@ impl Session {
                     self.storage_failed(id, &error, hooks);
                 }
             }
-            DiskResult::Read { piece, outcome, .. } => self.judged_piece_read(id, piece, outcome, hooks),
+            DiskResult::Read { piece, begin, outcome } => self.piece_read(id, (piece, begin), outcome, hooks),
             DiskResult::Finished(Ok(stats)) => self.files_finished(id, stats, hooks),
             DiskResult::Closed(_) => self.storage_closed(id, hooks),
             DiskResult::Opened(Err(error)) | DiskResult::Finished(Err(error)) => self.storage_failed(id, &error, hooks),
@@ -112,29 +112,13 @@ impl Session {
             Verdict::Failed => torrent.hooks & torrent_bits::PieceFailed != 0,
         };
         if looked_at && data.is_empty() {
-            content.reading.insert(piece, (verdict, senders));
-            let length = content.layout.piece_size(piece);
-            let op = DiskOp::Read { piece, begin: 0, length };
-            return self.emit(Output::Disk(DiskJob { torrent: id, op }));
+            return self.read_judged(id, piece, verdict, senders);
         }
         let data = if looked_at { data } else { Vec::new() };
         self.piece_judged(id, verdict, Judged { piece, senders, data }, hooks);
     }
 
-    fn judged_piece_read(
-        &mut self,
-        id: TorrentId,
-        piece: u32,
-        outcome: Result<Bytes, DiskError>,
-        hooks: &mut dyn Hooks,
-    ) {
-        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
-        let Some((verdict, senders)) = content.reading.remove(&piece) else { return };
-        let data = outcome.map(|d| vec![d]).unwrap_or_default();
-        self.piece_judged(id, verdict, Judged { piece, senders, data }, hooks);
-    }
-
-    fn piece_judged(&mut self, id: TorrentId, verdict: Verdict, judged: Judged, hooks: &mut dyn Hooks) {
+    pub(super) fn piece_judged(&mut self, id: TorrentId, verdict: Verdict, judged: Judged, hooks: &mut dyn Hooks) {
         match verdict {
             Verdict::Passed => self.piece_passed(id, judged, hooks),
             Verdict::Failed => self.piece_failed(id, judged, hooks),

@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    fn queue_actions(&mut self, actions: Actions, hooks: &mut dyn Hooks) {
+    pub(super) fn queue_actions(&mut self, actions: Actions, hooks: &mut dyn Hooks) {
         self.actions.extend(actions.queue);
         self.refresh.handshakes |= actions.handshakes_changed;
         if actions.masks_changed {
@@ -211,6 +211,7 @@ impl Session {
             Action::WatchPiece { torrent, piece } => self.watch_piece(torrent, piece),
             Action::PostAlert(alert) => self.alert(Alert::Custom(alert), hooks),
             Action::Report(alert) => self.alert(alert, hooks),
+            Action::Control(control) => self.carry_out_control(control, hooks),
         }
     }
 

@@ -15,6 +15,9 @@ use bytes::Bytes;
 use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::message::{BlockRequest, Message};
 
+/// No connection has this key: blocks that plugins give come from it.
+const NOBODY: ConnId = ConnId(0);
+
 /// Blocks that a peer may send without having been asked before it is closed.
 const MAX_UNSOLICITED: u32 = 100;
 
@@ -99,11 +102,28 @@ impl Session {
         torrent.totals.downloaded += length;
         torrent.totals.download.add(now, length);
         self.counters.recv_payload_bytes += length as i64;
+        self.take_block((id, Some(conn)), request, data, (Some(sender), arrival));
+    }
+
+    /// Puts a block where it belongs, if it is wanted. One that no peer was asked for by the picker, but by a plugin, is too.
+    pub(super) fn take_block(
+        &mut self,
+        (id, conn): (TorrentId, Option<ConnId>),
+        request: BlockRequest,
+        data: Bytes,
+        (sender, arrival): (Option<Sender>, Arrival),
+    ) {
+        let length = data.len() as u64;
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.as_mut().filter(|_| torrent.error.is_none()) else { return };
         let block = request.begin / BLOCK_SIZE;
+        let conn = conn.unwrap_or(NOBODY);
         let received = match arrival {
             Arrival::Late => content.picker.received_late(conn, request.piece, block),
-            _ => content.picker.received(conn, request.piece, block),
+            _ => match content.picker.received(conn, request.piece, block) {
+                Received::Unrequested => content.picker.received_late(conn, request.piece, block),
+                received => received,
+            },
         };
         match received {
             Received::Wanted { cancel } => {

@@ -6,6 +6,7 @@
 mod choking;
 mod commands;
 mod connections;
+mod control;
 mod dialing;
 mod disk;
 mod dispatch;
@@ -17,9 +18,11 @@ mod limits;
 mod messages;
 mod metadata;
 mod pieces;
+mod reading;
 mod saving;
 mod stopping;
 mod ticks;
+mod timers;
 mod torrents;
 mod trackers;
 mod uploads;
@@ -97,6 +100,7 @@ pub struct Session {
     dialing: dialing::State,
     limits: limits::Limits,
     trackers: trackers::Trackers,
+    timers: timers::Timers,
     stopping: Option<stopping::Stopping>,
     /// Bytes of unfinished pieces in memory.
     held_bytes: u64,
@@ -139,6 +143,7 @@ impl Session {
             dialing: dialing::State::default(),
             limits,
             trackers: trackers::Trackers::default(),
+            timers: timers::Timers::default(),
             stopping: None,
             held_bytes: 0,
             congested: false,
@@ -167,7 +172,7 @@ impl Session {
             Input::Resolved { id, result } => self.resolved(id, result),
             Input::Command { token, command } => self.command(token, command, hooks),
             Input::Actions(actions) => self.actions.extend(actions),
-            Input::Listening { listener, local } => self.listening(listener, local),
+            Input::Listening { listener, local } => self.listening(listener, local, hooks),
             Input::ListenFailed { address, message } => self.alert(Alert::ListenFailed { address, message }, hooks),
             Input::WallClock(seconds) => self.wall = (self.now, seconds),
             Input::Timeout => {}
@@ -192,8 +197,8 @@ impl Session {
     /// When to give [`Input::Timeout`] if nothing else happens before.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        let refill = self.limits.next_refill();
-        Some(refill.map_or(self.next_tick, |t| t.min(self.next_tick)))
+        let sooner = [self.limits.next_refill(), self.timers.next()];
+        Some(sooner.into_iter().flatten().fold(self.next_tick, Time::min))
     }
 
     /// Seconds since 1970.

@@ -17,6 +17,7 @@ use crate::status::{PeerSource, TorrentState};
 use crate::torrent::activity::{Activity, Times};
 use crate::torrent::assembly::Assembly;
 use crate::torrent::checking::Checking;
+use crate::torrent::reading::Reading;
 use crate::torrent::vouching::{Known, Vouching};
 use crate::torrent::{Content, DEFAULT_PRIORITY, Removing, Torrent, Totals, Unsaved};
 use reef_proto::hash::InfoHashes;
@@ -121,6 +122,9 @@ impl Session {
         for &address in params.peers.iter().chain(&resume.peers) {
             peer_list.add(address, PeerSource::RESUME_DATA, PeerFlags::default(), self.now);
         }
+        if params.piece_priorities.is_empty() && params.file_priorities.is_empty() && params.select_only.is_empty() {
+            params.piece_priorities.clone_from(&resume.piece_priorities);
+        }
         if params.flags.contains(TorrentFlags::USE_RESUME_SAVE_PATH) && !resume.save_path.is_empty() {
             params.save_path = resume.save_path.clone().into();
         }
@@ -179,7 +183,7 @@ impl Session {
             open: false,
             judging: BTreeMap::new(),
             watched: BTreeSet::new(),
-            reading: BTreeMap::new(),
+            reading: Reading::default(),
             writing: 0,
             file_stats: Vec::new(),
         };
@@ -403,6 +407,7 @@ impl Session {
         self.held_bytes -= content.assembly.held();
         self.set_content(id, content.meta);
         let closing = self.torrents.get_mut(&id).is_some_and(|t| std::mem::replace(&mut t.reopening, true));
+        self.give_up_reading(id, content.reading, hooks);
         self.set_state(id, TorrentState::CheckingFiles, hooks);
         // One that is being closed already is opened once, with what holds by then.
         if !closing {
@@ -435,6 +440,8 @@ impl Session {
         }
         torrent.storage_closed = true;
         let Some(removing) = torrent.removing else { return };
+        let reading = torrent.content.as_mut().map(|content| std::mem::take(&mut content.reading));
+        self.give_up_reading(id, reading.unwrap_or_default(), hooks);
         let Some(torrent) = self.torrents.remove(&id) else { return };
         self.by_hash.retain(|_, t| *t != id);
         self.counters.num_torrents -= 1;
@@ -466,13 +473,45 @@ impl Session {
             content.file_priorities[file as usize] = priority.min(7);
         }
         let wanted = content.wanted();
+        // What is wanted of a file is wanted of all its pieces.
+        torrent.params.piece_priorities.clear();
         torrent.unsaved.resume = true;
         self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::SetWanted(wanted) }));
         self.apply_priorities(id);
+        self.priorities_changed(id, newly_wanted, hooks);
+        Reply::Done
+    }
+
+    pub(super) fn set_piece_priorities(&mut self, id: TorrentId, list: &[(u32, u8)], hooks: &mut dyn Hooks) -> Reply {
+        let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.removing.is_none()) else {
+            return no_such_torrent(id);
+        };
+        let Some(content) = torrent.content.as_mut() else {
+            return Reply::Failed(ErrorInfo::new(ErrorCode::NoMetadata, "the torrent has no metadata yet"));
+        };
+        let pieces = content.layout.num_pieces();
+        if let Some((bad, _)) = list.iter().find(|(p, _)| *p >= pieces) {
+            let text = format!("there is no piece {bad}: the torrent has {pieces}, counted from 0");
+            return Reply::Failed(ErrorInfo::new(ErrorCode::NoSuchPiece, text));
+        }
+        for &(piece, priority) in list {
+            content.picker.set_priority(piece, priority);
+        }
+        torrent.params.piece_priorities = (0..pieces).map(|piece| content.picker.priority(piece)).collect();
+        torrent.unsaved.resume = true;
+        self.priorities_changed(id, false, hooks);
+        Reply::Done
+    }
+
+    /// What is wanted of a torrent has changed: its state follows, and peers hear of it.
+    fn priorities_changed(&mut self, id: TorrentId, newly_wanted: bool, hooks: &mut dyn Hooks) {
         self.wishes_changed(id, newly_wanted, hooks);
         self.finish_if_complete(id, hooks);
         self.update_all_interest(id);
-        Reply::Done
+        let conns: Vec<ConnId> = self.torrents.get(&id).map(|t| t.peers.iter().copied().collect()).unwrap_or_default();
+        for conn in conns {
+            self.refill_requests(conn, hooks);
+        }
     }
 
     /// A torrent that was finished is so no more, or only once the files that are wanted now were put in order.

@@ -3,10 +3,13 @@
 use super::Session;
 use crate::hooks::{PeerRef, Sender};
 use crate::ids::{ConnId, TorrentId};
+use crate::settings::Value;
+use crate::status::{FileStatus, PeerStatus, SessionStatus, TorrentStatus};
 use crate::time::Time;
 use crate::torrent::Torrent;
 use crate::view::{Handshakes, PeerView, Source, TorrentView};
 use bytes::Bytes;
+use reef_proto::bitfield::Bitfield;
 use reef_proto::layout::BLOCK_SIZE;
 
 impl Session {
@@ -92,6 +95,30 @@ impl Source for Session {
     fn block(&self, id: TorrentId, piece: u32, block: u32) -> Option<Vec<Bytes>> {
         let judged = self.judged(id, piece)?;
         slice_of(&judged.data, block.checked_mul(BLOCK_SIZE)? as usize)
+    }
+
+    fn setting(&self, name: &str) -> Option<Value> {
+        self.settings.get(name)
+    }
+
+    fn session_status(&self) -> SessionStatus {
+        self.own_status()
+    }
+
+    fn torrent_status(&self, id: TorrentId) -> Option<TorrentStatus> {
+        self.torrents.get(&id).map(|t| Self::torrent_status(self, t))
+    }
+
+    fn peer_statuses(&self, id: TorrentId) -> Option<Vec<PeerStatus>> {
+        self.torrents.get(&id).map(|t| Self::peer_statuses(self, t))
+    }
+
+    fn file_statuses(&self, id: TorrentId) -> Option<Vec<FileStatus>> {
+        self.torrents.get(&id).map(super::commands::file_statuses)
+    }
+
+    fn pieces(&self, id: TorrentId) -> Option<Bitfield> {
+        Some(self.torrents.get(&id)?.content.as_ref()?.picker.have().clone())
     }
 }
 

@@ -45,13 +45,13 @@ impl Assembly {
         self.held
     }
 
-    /// Takes a block and returns what the storage must do now, if anything.
+    /// Takes a block, of a plugin if it has no sender, and returns what the storage must do now, if anything.
     pub(crate) fn insert(
         &mut self,
         layout: &Layout,
         at: (u32, u32),
         data: Bytes,
-        sender: Sender,
+        sender: Option<Sender>,
         expect: Expect,
     ) -> Vec<DiskOp> {
         let (piece, block) = at;
@@ -63,7 +63,7 @@ impl Assembly {
         buffer.held += data.len() as u64;
         self.held += data.len() as u64;
         buffer.blocks[index] = Block::Held(data);
-        buffer.senders[index] = Some(sender);
+        buffer.senders[index] = sender;
         buffer.missing -= 1;
         let small = layout.piece_size(piece) <= RUN;
         let mut ops = Vec::new();
@@ -230,7 +230,7 @@ mod tests {
 
     fn put(a: &mut Assembly, l: &Layout, piece: u32, block: u32) -> Vec<DiskOp> {
         let data = Bytes::from(vec![0; l.block_size(piece, block) as usize]);
-        a.insert(l, (piece, block), data, sender(), Expect::default())
+        a.insert(l, (piece, block), data, Some(sender()), Expect::default())
     }
 
     fn kinds(ops: &[DiskOp]) -> Vec<String> {

@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 pub(crate) mod assembly;
 pub(crate) mod checking;
+pub(crate) mod reading;
 pub(crate) mod vouching;
 
 use crate::add_torrent::{AddTorrent, TorrentFlags};
@@ -22,6 +23,7 @@ use activity::{Activity, Doing};
 use assembly::Assembly;
 use bytes::Bytes;
 use checking::Checking;
+use reading::Reading;
 use reef_proto::hash::InfoHashes;
 use reef_proto::layout::Layout;
 use reef_proto::metainfo::Metainfo;
@@ -83,8 +85,8 @@ pub(crate) struct Content {
     pub(crate) judging: BTreeMap<u32, Vec<(u32, Sender)>>,
     /// Pieces whose blocks plugins want to read when they pass.
     pub(crate) watched: BTreeSet<u32>,
-    /// Judged pieces that are being read back for plugins.
-    pub(crate) reading: BTreeMap<u32, (crate::disk::Verdict, Vec<(u32, Sender)>)>,
+    /// What is being read back for plugins.
+    pub(crate) reading: Reading,
     /// Bytes handed to the storage and not yet answered.
     pub(crate) writing: u64,
     /// Sizes and times of the files when they were last known to be in order.
@@ -206,6 +208,7 @@ impl Torrent {
         r.added_time = self.totals.added_time;
         r.completed_time = self.totals.completed_time;
         r.trackers = self.announcer.urls();
+        r.piece_priorities.clone_from(&self.params.piece_priorities);
         r.file_priorities = self.content.as_ref().map(|c| c.file_priorities.clone()).unwrap_or_default();
         r
     }
