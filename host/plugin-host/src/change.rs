@@ -215,6 +215,9 @@ impl PluginHost {
         let Some(plugin) = self.plugins.get_mut(index) else { return };
         if let Some(session) = plugin.session.as_mut().filter(|_| !plugin.stopped) {
             plugin.stopped = true;
+            plugin.handle.send_askers_away();
+            self.questions.retain(|(asker, _)| *asker != index);
+            self.mailroom.enter_hooks();
             self.sequence += 1;
             self.beat.enter(self.sequence, index, HookId::ABORT);
             let _ = session.abort(&Call::session(&*plugin.handle));

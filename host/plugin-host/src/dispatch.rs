@@ -8,8 +8,9 @@ use crate::events::{HookId, Level, call_peer, call_session, call_torrent};
 use crate::host::PluginHost;
 use crate::translate;
 use reef_engine::add_torrent::AddTorrent;
+use reef_engine::control::ReadDone;
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict, session_bits};
-use reef_engine::{Action, Actions, Hooks, PeerRef, TorrentId, View};
+use reef_engine::{Action, Actions, Hooks, PeerRef, Ticket, TorrentId, View};
 use reef_plugin_api as api;
 use reef_plugin_api::{Call, Outcome};
 use reef_proto::message_ids::MessageIds;
@@ -122,6 +123,27 @@ impl Hooks for PluginHost {
         first
     }
 
+    fn timer(&mut self, ticket: Ticket, view: &View<'_>, actions: &mut Actions) {
+        self.begin(view, actions);
+        self.timer_ran_out(ticket, view, actions);
+        self.settle(actions);
+    }
+
+    fn read_done(&mut self, torrent: TorrentId, done: ReadDone, view: &View<'_>, actions: &mut Actions) {
+        self.begin(view, actions);
+        self.bytes_read(torrent, done, view, actions);
+        self.settle(actions);
+    }
+
+    fn consult(&mut self, view: &View<'_>, actions: &mut Actions) {
+        self.begin(view, actions);
+        self.answer_one(view, actions);
+    }
+
+    fn statistics(&self) -> Vec<(String, i64)> {
+        self.mailroom.statistics.values()
+    }
+
     fn on_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
         self.begin(view, actions);
         let verdict = self.ask_session(event, view, actions);
@@ -155,6 +177,7 @@ impl PluginHost {
     /// The session calls: plugins' threads learn the time, and it is told what happened meanwhile.
     fn begin(&mut self, view: &View<'_>, actions: &mut Actions) {
         self.mailroom.set_now(view.now().0);
+        self.mailroom.enter_hooks();
         self.catch_up(actions);
     }
 
@@ -384,7 +407,11 @@ impl PluginHost {
         for index in self.order.clone() {
             let Some(plugin) = self.plugins.get_mut(index) else { continue };
             match bit {
-                session_bits::Abort => plugin.stopped = true,
+                session_bits::Abort => {
+                    plugin.stopped = true;
+                    plugin.handle.send_askers_away();
+                    self.questions.retain(|(asker, _)| *asker != index);
+                }
                 session_bits::Tick => plugin.handle.begin_second(),
                 _ => (),
             }
@@ -490,7 +517,7 @@ impl PluginHost {
         Verdict::Pass
     }
 
-    fn detach_peer(&mut self, index: usize, at: PeerRef, actions: &mut Actions) {
+    pub(crate) fn detach_peer(&mut self, index: usize, at: PeerRef, actions: &mut Actions) {
         if let Some(parts) = self.peers.get_mut(at) {
             parts.remove(index);
         }
@@ -498,7 +525,7 @@ impl PluginHost {
     }
 
     /// A plugin leaves a torrent, its peers included; what it offered to them is withdrawn.
-    fn detach_torrent(&mut self, index: usize, torrent: TorrentId, actions: &mut Actions) {
+    pub(crate) fn detach_torrent(&mut self, index: usize, torrent: TorrentId, actions: &mut Actions) {
         self.peers.remove_plugin_in(index, torrent);
         if let Some(parts) = self.torrents.get_mut(torrent) {
             parts.remove(index);

@@ -1,5 +1,6 @@
 //! The engine's events and the plugins' hooks: one table of which is which, and one call for each.
 
+use crate::answers;
 use crate::translate;
 use reef_engine::hooks::{PeerEvent, SessionEvent, TorrentEvent, peer_bits, session_bits, torrent_bits};
 use reef_plugin_api as api;
@@ -37,6 +38,8 @@ impl HookId {
     pub(crate) const ABORT: Self = Self((Level::Session as u8) << 6 | session_bits::Abort.trailing_zeros() as u8);
     pub(crate) const UNKNOWN_TORRENT: Self = Self::beside(Level::Session, 6);
     pub(crate) const UNCHOKE_PRIORITY: Self = Self::beside(Level::Session, 7);
+    pub(crate) const TIMER: Self = Self::beside(Level::Session, 8);
+    pub(crate) const READ_DONE: Self = Self::beside(Level::Torrent, 3);
     pub(crate) const NEW_CONNECTION: Self = Self::beside(Level::Torrent, 0);
     pub(crate) const SAVE_TORRENT: Self = Self::beside(Level::Torrent, 1);
     pub(crate) const LOAD_TORRENT: Self = Self::beside(Level::Torrent, 2);
@@ -74,6 +77,8 @@ impl HookId {
             Self::UNKNOWN_TORRENT => return "on_unknown_torrent",
             Self::UNCHOKE_PRIORITY => return "get_unchoke_priority",
             Self::MESSAGE_IDS => return "message_ids",
+            Self::TIMER => return "on_timer",
+            Self::READ_DONE => return "on_read_done",
             Self::ADD_HANDSHAKE => return "add_handshake",
             Self::SAVE_STATE | Self::SAVE_TORRENT => return "save_state",
             Self::LOAD_STATE | Self::LOAD_TORRENT => return "load_state",
@@ -199,9 +204,15 @@ pub(crate) fn call_session(object: &mut SessionObj, call: &Call<'_>, event: &Ses
             if let Some(torrent) = translate::alert_torrent(alert) {
                 seen = seen.with_torrent(torrent);
             }
-            if let reef_engine::Alert::Custom(custom) = alert {
-                seen = seen.with_data(&custom.data);
-            }
+            let fields;
+            let data = match alert {
+                reef_engine::Alert::Custom(custom) => custom.data.as_slice(),
+                own => {
+                    fields = answers::alert_fields(own);
+                    fields.as_slice()
+                }
+            };
+            seen = seen.with_data(data);
             object.on_alert(call, &seen)
         }
         SessionEvent::Abort => object.abort(call),

@@ -1,16 +1,20 @@
 //! What a plugin's own threads reach: a queue for requests, which can be taken back.
 //!
-//! Requests are queued and never carried out here, so no call from a thread ever enters the session or another plugin.
+//! Requests are queued and never carried out here, so no call from a thread ever enters the session or another plugin. What
+//! plugins can call is in [`crate::handle_calls`].
 
+use crate::holdings::Holdings;
+use crate::question::{Question, this_thread};
+use crate::statistics::Statistics;
 use crate::translate;
 use reef_engine::Action;
 use reef_engine::alert::CustomAlert;
 use reef_plugin_api as api;
-use reef_plugin_api::{HostCalls, HostError, LogLine};
+use reef_plugin_api::{HostCalls as _, HostError, LogLine};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Called when there is something in a queue that was empty.
 pub(crate) type Waker = Box<dyn Fn() + Send + Sync>;
@@ -22,6 +26,10 @@ pub(crate) struct Mailroom {
     pending: AtomicBool,
     /// The session's time at its last tick or thereabouts, in microseconds.
     now: AtomicU64,
+    /// The thread on which hooks run.
+    hook_thread: AtomicUsize,
+    /// What the plugins count.
+    pub(crate) statistics: Statistics,
     waker: Mutex<Option<Arc<Waker>>>,
 }
 
@@ -32,6 +40,20 @@ impl Mailroom {
 
     pub(crate) fn set_now(&self, now: u64) {
         self.now.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    /// Plugins' code is going to run on this thread for the session.
+    pub(crate) fn enter_hooks(&self) {
+        self.hook_thread.store(this_thread(), Ordering::Relaxed);
+    }
+
+    /// Whether the session waits for what runs on this thread.
+    pub(crate) fn is_hook_thread(&self) -> bool {
+        self.hook_thread.load(Ordering::Relaxed) == this_thread()
     }
 
     /// Whether some queue may not be empty.
@@ -60,19 +82,39 @@ impl Mailroom {
 pub(crate) enum Request {
     /// An action for the session.
     Action(Action),
+    /// A question, for which a thread waits.
+    Question(Question),
     /// One of its threads, or the `Drop` of one of its objects, panicked; or it asked for far too much.
     Panicked(String),
 }
 
+/// Who an instance is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// Its plugin's name.
+    pub(crate) name: String,
+    /// Its number in its session, which is never another's.
+    pub(crate) number: u64,
+    /// What its threads' random numbers follow from.
+    pub(crate) seed: u64,
+    /// The folder in which plugins have theirs.
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
 /// The object behind an instance's [`api::Host`] handles.
 pub(crate) struct InstanceHandle {
-    name: String,
+    pub(crate) identity: Identity,
+    /// For handles that it makes of itself.
+    pub(crate) me: Weak<Self>,
     gone: AtomicBool,
+    /// It is told that the session ends: nobody waits for an answer any more.
+    closing: AtomicBool,
     random: AtomicU64,
+    pub(crate) holdings: Holdings,
     queue: Mutex<Queue>,
     /// What its hooks asked for in this second.
     spent: AtomicU32,
-    mailroom: Arc<Mailroom>,
+    pub(crate) mailroom: Arc<Mailroom>,
 }
 
 #[derive(Default)]
@@ -84,11 +126,14 @@ struct Queue {
 }
 
 impl InstanceHandle {
-    pub(crate) fn new(name: &str, seed: u64, mailroom: Arc<Mailroom>) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.to_owned(),
+    pub(crate) fn new(identity: Identity, mailroom: Arc<Mailroom>) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             gone: AtomicBool::new(false),
-            random: AtomicU64::new(seed),
+            closing: AtomicBool::new(false),
+            random: AtomicU64::new(identity.seed),
+            identity,
+            holdings: Holdings::default(),
             queue: Mutex::default(),
             spent: AtomicU32::new(0),
             mailroom,
@@ -98,7 +143,28 @@ impl InstanceHandle {
     /// Takes the handle back: every later call of the plugin answers `Gone`, and what is queued is forgotten.
     pub(crate) fn revoke(&self) {
         self.gone.store(true, Ordering::Release);
-        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = Queue::default();
+        let forgotten = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(forgotten);
+        self.holdings.send_readers_away();
+        self.mailroom.statistics.forget(self.identity.number);
+    }
+
+    /// Its threads are to end and are waited for: who waits for an answer hears that there will be none. What they ask to be done
+    /// still is.
+    pub(crate) fn send_askers_away(&self) {
+        self.closing.store(true, Ordering::Release);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.requests.retain(|request| !matches!(request, Request::Question(_)));
+        drop(queue);
+        self.holdings.send_readers_away();
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn next_random(&self) -> u64 {
+        split_mix(self.random.fetch_add(GOLDEN, Ordering::Relaxed))
     }
 
     pub(crate) fn is_revoked(&self) -> bool {
@@ -109,9 +175,14 @@ impl InstanceHandle {
         std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner)).requests
     }
 
-    fn push(&self, request: Request, bytes: usize) -> Result<(), HostError> {
+    pub(crate) fn push(&self, request: Request, bytes: usize) -> Result<(), HostError> {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            // Looked at with the lock held, so that nothing is left in a queue that nobody empties.
+            let too_late = self.is_closing() && matches!(request, Request::Question(_));
+            if self.is_revoked() || too_late {
+                return Err(HostError::Gone);
+            }
             let total = queue.bytes.saturating_add(bytes);
             let urgent = matches!(request, Request::Panicked(_));
             if !urgent && (queue.requests.len() >= MAX_REQUESTS || total > MAX_BYTES) {
@@ -148,17 +219,17 @@ impl InstanceHandle {
         if line.level > log::max_level() {
             return;
         }
-        let target = format!("plugin:{}:{}", self.name, line.target);
+        let target = format!("plugin:{}:{}", self.identity.name, line.target);
         let mut record = log::Record::builder();
         record.level(line.level).target(&target).file(Some(line.file)).line(Some(line.line));
         log::logger().log(&record.args(format_args!("{}", line.message)).build());
     }
 
     pub(crate) fn custom_alert(&self, alert: &api::Alert<'_>) -> Result<CustomAlert, HostError> {
-        translate::custom_alert(&self.name, alert)
+        translate::custom_alert(&self.identity.name, alert)
     }
 
-    fn action(&self, action: Action, bytes: usize) -> Result<(), HostError> {
+    pub(crate) fn action(&self, action: Action, bytes: usize) -> Result<(), HostError> {
         self.push(Request::Action(action), bytes)
     }
 }
@@ -171,65 +242,6 @@ const FLOOD: usize = 4 * MAX_REQUESTS;
 const MAX_A_SECOND: usize = 65_536;
 /// Bytes of messages in them.
 const MAX_BYTES: usize = 16 << 20;
-
-impl HostCalls for InstanceHandle {
-    fn is_gone(&self) -> bool {
-        self.is_revoked()
-    }
-
-    fn now(&self) -> u64 {
-        self.mailroom.now.load(Ordering::Relaxed)
-    }
-
-    fn random(&self) -> u64 {
-        split_mix(self.random.fetch_add(GOLDEN, Ordering::Relaxed))
-    }
-
-    fn log(&self, line: &LogLine<'_>) {
-        self.write_log(line);
-    }
-
-    fn report_panic(&self, text: &str) {
-        // Only a handle that was taken back refuses it, and then the plugin is out already.
-        let _ = self.push(Request::Panicked(text.to_owned()), 0);
-    }
-
-    fn post_alert(&self, alert: &api::Alert<'_>) -> Result<(), HostError> {
-        let alert = self.custom_alert(alert)?;
-        let bytes = alert.data.len() + alert.message.len();
-        self.action(Action::PostAlert(alert), bytes)
-    }
-
-    fn watch_piece(&self, torrent: api::TorrentId, piece: u32) -> Result<(), HostError> {
-        self.action(translate::watch_piece(torrent, piece), 0)
-    }
-
-    fn give_metadata(&self, torrent: api::TorrentId, info: &[u8]) -> Result<(), HostError> {
-        self.action(translate::give_metadata(torrent, info), info.len())
-    }
-
-    fn add_peer(&self, torrent: api::TorrentId, addr: SocketAddr, source: u32, flags: u8) -> Result<(), HostError> {
-        self.action(translate::add_peer(torrent, addr, source, flags)?, 0)
-    }
-
-    fn ban(&self, torrent: api::TorrentId, sender: &api::Sender, reason: &str) -> Result<(), HostError> {
-        self.action(translate::ban(torrent, sender, reason), reason.len())
-    }
-
-    fn send_extended(
-        &self,
-        torrent: api::TorrentId,
-        peer: api::PeerKey,
-        name: &str,
-        payload: &[u8],
-    ) -> Result<(), HostError> {
-        self.action(translate::send_extended(torrent, peer, name, payload)?, payload.len())
-    }
-
-    fn disconnect(&self, torrent: api::TorrentId, peer: api::PeerKey, reason: &str) -> Result<(), HostError> {
-        self.action(translate::disconnect(torrent, peer, reason), reason.len())
-    }
-}
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -247,7 +259,8 @@ mod tests {
 
     fn handle() -> (Arc<InstanceHandle>, Arc<Mailroom>) {
         let mailroom = Arc::new(Mailroom::default());
-        (InstanceHandle::new("x", 7, mailroom.clone()), mailroom)
+        let identity = Identity { name: "x".to_owned(), number: 0, seed: 7, data_dir: None };
+        (InstanceHandle::new(identity, mailroom.clone()), mailroom)
     }
 
     fn ban(handle: &InstanceHandle) -> Result<(), HostError> {

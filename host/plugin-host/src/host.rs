@@ -9,12 +9,13 @@ use crate::conduct::{Conduct, Limits};
 use crate::discover::{discover, rank};
 use crate::error::{LoadError, Problem};
 use crate::events::{HookId, session_events};
-use crate::handle::{InstanceHandle, Mailroom, Request};
+use crate::handle::{Identity, InstanceHandle, Mailroom, Request};
 use crate::image::{Image, PluginFile};
 use crate::objects::{Peers, Torrents};
+use crate::question::Question;
 use crate::search_path::SearchPath;
 use crate::watchdog::Beat;
-use reef_engine::{Action, Actions, Alert};
+use reef_engine::{Action, Actions, Alert, Control};
 use reef_plugin_api::{Call, Host, Outcome, SessionObj};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -33,6 +34,8 @@ pub struct PluginHostConfig {
     pub seed: u64,
     /// What plugins may do before they are quarantined.
     pub limits: Limits,
+    /// The folder in which each plugin may have a folder of its own, by its name; none if they are to have none.
+    pub data_dir: Option<PathBuf>,
 }
 
 /// A plugin of a session, as it is now.
@@ -112,6 +115,8 @@ pub struct PluginHost {
     /// Changes that wait for the session's call.
     pub(crate) changes: VecDeque<Change>,
     pub(crate) changed: Vec<Result<PluginInfo, LoadError>>,
+    /// Questions of plugins' threads that wait for the session's call, with whose they are.
+    pub(crate) questions: VecDeque<(usize, Question)>,
 }
 
 impl PluginHost {
@@ -133,6 +138,7 @@ impl PluginHost {
             left: BTreeMap::new(),
             changes: VecDeque::new(),
             changed: Vec::new(),
+            questions: VecDeque::new(),
         }
     }
 
@@ -211,6 +217,7 @@ impl PluginHost {
 
     /// What one plugin wants to keep.
     pub(crate) fn save_instance(&mut self, index: usize) -> Vec<(String, Vec<u8>)> {
+        self.mailroom.enter_hooks();
         let Self { plugins, torrents, beat, sequence, .. } = self;
         let Some(plugin) = plugins.get_mut(index) else { return Vec::new() };
         let Some(session) = plugin.session.as_mut() else { return Vec::new() };
@@ -311,8 +318,15 @@ impl PluginHost {
         let PluginImage { info: about, image } = image;
         let name = about.name.as_str();
         let settings = self.config.settings.get(name).map(String::as_str).unwrap_or_default();
-        let handle = InstanceHandle::new(name, self.config.seed ^ spread(name), self.mailroom.clone());
         let index = self.plugins.len();
+        let identity = Identity {
+            name: name.to_owned(),
+            number: index as u64,
+            seed: self.config.seed ^ spread(name),
+            data_dir: self.config.data_dir.clone(),
+        };
+        let handle = InstanceHandle::new(identity, self.mailroom.clone());
+        self.mailroom.enter_hooks();
         self.beat.name_plugin(index, name);
         self.sequence += 1;
         self.beat.enter(self.sequence, index, HookId::CREATE);
@@ -426,6 +440,11 @@ impl PluginHost {
             for request in requests {
                 match request {
                     Request::Action(action) => actions.push(action),
+                    // One call of the session for each question: it is answered after what was asked for before it.
+                    Request::Question(question) => {
+                        self.questions.push_back((index, question));
+                        actions.push(Action::Control(Control::Consult));
+                    }
                     Request::Panicked(reason) => self.quarantine(index, &reason, actions),
                 }
             }
@@ -452,6 +471,9 @@ impl PluginHost {
         plugin.handle.revoke();
         plugin.events = 0;
         let session = plugin.session.take();
+        self.owed.push(Action::Control(Control::Leave(index as u64)));
+        self.questions.retain(|(asker, _)| *asker != index);
+        self.mailroom.enter_hooks();
         let name = plugin.info.name.clone();
         self.order.retain(|other| *other != index);
         self.claims.retain(|_, owner| *owner != index);

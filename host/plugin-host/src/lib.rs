@@ -6,21 +6,28 @@
 //!
 //! Nothing here is asynchronous, and no clock or random number reaches a plugin except the session's own.
 
+mod answers;
 mod change;
 mod conduct;
 mod context;
+mod control;
+mod delivery;
 mod discover;
 mod dispatch;
 mod elf;
 mod error;
 mod events;
 mod handle;
+mod handle_calls;
+mod holdings;
 mod host;
 mod image;
 mod objects;
 mod private_copy;
 mod probe;
+mod question;
 mod search_path;
+mod statistics;
 mod translate;
 mod trust;
 mod watchdog;

@@ -87,9 +87,10 @@ pub(crate) fn custom_alert(plugin: &str, alert: &api::Alert<'_>) -> Result<Custo
     })
 }
 
-/// A torrent that a plugin gives. It is started at once.
+/// A torrent that a plugin gives. It is started at once, unless it is to be paused.
 pub(crate) fn new_torrent(given: api::NewTorrent) -> Result<AddTorrent, MetainfoError> {
     let idle = TorrentFlags::PAUSED.with(TorrentFlags::AUTO_MANAGED);
+    let paused = if given.paused { TorrentFlags::PAUSED } else { TorrentFlags(0) };
     let metainfo = match given.metainfo.as_slice() {
         [] => None,
         bytes => Some(Arc::new(Metainfo::parse(bytes)?)),
@@ -98,7 +99,8 @@ pub(crate) fn new_torrent(given: api::NewTorrent) -> Result<AddTorrent, Metainfo
         metainfo,
         info_hashes: InfoHashes { v1: given.info_hash.map(Sha1Hash), ..InfoHashes::default() },
         save_path: if given.save_path.is_empty() { ".".into() } else { given.save_path.into() },
-        flags: TorrentFlags::DEFAULT.without(idle),
+        flags: TorrentFlags::DEFAULT.without(idle).with(paused),
+        trackers: given.trackers,
         ..AddTorrent::default()
     })
 }

@@ -154,6 +154,8 @@ pub(crate) fn describe(action: &Action) -> Option<String> {
     match action {
         Action::PostAlert(alert) => Some(format!("{} {}", alert.plugin, alert.what)),
         Action::Report(reef_engine::Alert::PluginLoaded { .. }) => None,
+        // What it had set up is undone; most have set up nothing.
+        Action::Control(reef_engine::Control::Leave(_)) => None,
         Action::Report(alert) => Some(alert.what().to_owned()),
         Action::SendExtended { name, payload, .. } => Some(format!("send {name} {}", payload.escape_ascii())),
         Action::Disconnect { reason, .. } => Some(format!("disconnect {reason}")),
