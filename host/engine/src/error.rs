@@ -85,4 +85,6 @@ codes! {
     InvalidResume = 15, "invalid_resume";
     /// No piece has that index.
     NoSuchPiece = 16, "no_such_piece";
+    /// Another plugin has the name.
+    NameTaken = 17, "name_taken";
 }

@@ -10,7 +10,7 @@ use crate::translate;
 use reef_engine::add_torrent::AddTorrent;
 use reef_engine::control::ReadDone;
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict, session_bits};
-use reef_engine::{Action, Actions, Hooks, PeerRef, Ticket, TorrentId, View};
+use reef_engine::{Action, Actions, Alert, ErrorCode, ErrorInfo, Hooks, PeerRef, Ticket, TorrentId, View};
 use reef_plugin_api as api;
 use reef_plugin_api::{Call, Outcome};
 use reef_proto::message_ids::MessageIds;
@@ -75,7 +75,7 @@ impl Hooks for PluginHost {
             if let Some(entries) = self.add_handshake(index, at, view, actions) {
                 let values = entries.values().map(|(key, value)| (key.to_owned(), value.to_vec().into()));
                 all.entries.extend(values);
-                let names = self.claim(index, at, &entries);
+                let names = self.claim(index, at, &entries, actions);
                 all.names.extend(names);
             }
         }
@@ -311,7 +311,13 @@ impl PluginHost {
     }
 
     /// Notes which messages a plugin claims on a peer; returns those that are its own.
-    fn claim(&mut self, index: usize, at: PeerRef, entries: &api::HandshakeEntries) -> Vec<String> {
+    fn claim(
+        &mut self,
+        index: usize,
+        at: PeerRef,
+        entries: &api::HandshakeEntries,
+        actions: &mut Actions,
+    ) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for name in entries.extensions() {
             if !is_message_name(name) {
@@ -324,7 +330,7 @@ impl PluginHost {
                 }
                 Some(owner) if owner == index => (),
                 Some(owner) => {
-                    self.refuse_claim(index, owner, name);
+                    self.refuse_claim((index, owner), name, actions);
                     continue;
                 }
             }
@@ -340,14 +346,15 @@ impl PluginHost {
     }
 
     /// Says once that a plugin wants a message that is another's.
-    fn refuse_claim(&mut self, index: usize, owner: usize, name: &str) {
+    fn refuse_claim(&mut self, (index, owner): (usize, usize), name: &str, actions: &mut Actions) {
         let other = self.name(owner).to_owned();
         let Some(plugin) = self.plugins.get_mut(index) else { return };
         if plugin.refused.insert(name.to_owned()) {
-            log::error!(
-                "plugin {} gets no {name} messages, because plugin {other} has claimed them: unload one of the two",
-                plugin.info.name
-            );
+            let text = format!("plugin {other} has claimed {name} messages: unload one of the two");
+            log::error!("plugin {} gets no {name} messages: {text}", plugin.info.name);
+            let (plugin, action) = (plugin.info.name.clone(), format!("claim {name}"));
+            let error = ErrorInfo::new(ErrorCode::NameTaken, text);
+            actions.push(Action::Report(Alert::PluginActionFailed { plugin, action, error }));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::{LoadError, Problem};
 use crate::image::{FileInfo, PluginFile};
 use reef_plugin_api::testing::FakeHost;
 use reef_plugin_api::{HandshakeEntries, Outcome, PeerInfo, PeerKey, TorrentId, TorrentInfo, bits};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is in a plugin file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +41,10 @@ pub fn probe(path: &Path, settings: &str) -> Result<Probe, LoadError> {
     let image = file.image(None).map_err(failed)?;
     let about = file.info(path);
     let host = FakeHost::new();
+    let folder = Scratch::new(&about.name);
+    if let Some(path) = folder.0.as_deref().and_then(Path::to_str) {
+        host.set_data_dir(path);
+    }
     let start = |settings: &str| image.root.init(host.handle(), settings, log::LevelFilter::Off);
     let mut session = start(settings).map_err(|reason| failed(Problem::Init { name: about.name.clone(), reason }))?;
     let unknown = format!("{UNKNOWN_SETTING} = 1\n{settings}");
@@ -71,6 +75,29 @@ pub fn probe(path: &Path, settings: &str) -> Result<Probe, LoadError> {
     let _ = session.abort(&host.session_call());
     host.revoke();
     Ok(found)
+}
+
+/// A folder for what it writes, which goes with what is in it.
+struct Scratch(Option<PathBuf>);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("reef-plugin-check-{}-{name}", std::process::id()));
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        // Where something is in the way, the plugin is told that it has no folder.
+        Self(builder.create(&path).ok().map(|()| path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // What is left lies among other temporary files.
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
 }
 
 impl Probe {

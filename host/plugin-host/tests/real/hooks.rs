@@ -145,6 +145,12 @@ fn a_claimed_message_is_not_given_to_a_second_plugin_until_the_first_has_gone() 
     let order = "claim = \"x\"\nat = \"on_have\"\ndo = \"panic\"";
     let mut rig = Rig::connected(&[("one", order), ("two", "claim = \"x\"")]);
     assert_eq!(rig.handshake().names, ["x"]);
+    let refusal = rig.actions.queued().iter().find_map(|action| match action {
+        reef_engine::Action::Report(alert @ reef_engine::Alert::PluginActionFailed { .. }) => Some(alert.to_string()),
+        _ => None,
+    });
+    let expected = "plugin two: claim x: plugin one has claimed x messages: unload one of the two";
+    assert_eq!(refusal.as_deref(), Some(expected));
     rig.calls();
     rig.peer(&extended("x", &Bytes::new()));
     assert_eq!(rig.calls(), ["send x ", "one on_extended"]);

@@ -7,6 +7,7 @@ mod test;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use reef::store::plugin_data_path;
 use reef_plugin_host::{
     LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, Problem, SearchPath, library_file,
 };
@@ -175,7 +176,7 @@ fn describe(plugin: &PluginInfo) -> Value {
 
 fn host_config(config: &Config) -> PluginHostConfig {
     let settings = config.plugins.iter().map(|(name, table)| (name.clone(), table.to_string())).collect();
-    PluginHostConfig { settings, ..PluginHostConfig::default() }
+    PluginHostConfig { settings, data_dir: plugin_data_path(), ..PluginHostConfig::default() }
 }
 
 /// Where to look; a folder that somebody named must be there.

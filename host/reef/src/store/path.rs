@@ -12,6 +12,11 @@ pub fn default_path(hashes: &InfoHashes, folder: &Path) -> Option<PathBuf> {
     path_in(&state_home(|name| std::env::var_os(name))?, hashes, folder)
 }
 
+/// The folder in which plugins have folders of their own: `$XDG_STATE_HOME/reef/plugins`. Makes nothing.
+pub fn plugin_data_path() -> Option<PathBuf> {
+    Some(state_home(|name| std::env::var_os(name))?.join("reef/plugins"))
+}
+
 fn state_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     // Base Directory Specification: a path that is not absolute is to be ignored.
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
