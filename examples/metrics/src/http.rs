@@ -39,7 +39,7 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     for _ in 0..MAX_READS {
         let read = stream.read(&mut head[filled..])?;
         filled += read;
-        if read == 0 || head[..filled].windows(4).any(|four| four == b"\r\n\r\n") {
+        if read == 0 || filled == MAX_HEAD || head[..filled].windows(4).any(|four| four == b"\r\n\r\n") {
             break;
         }
     }
