@@ -64,7 +64,7 @@ queries! {
     Torrents = 2 -> Vec<TorrentId>, |ids| list(ids.iter().map(|id| int(id.0 as i64))),
         |value| value.as_list()?.iter().filter_map(Value::as_int).map(|id| TorrentId(id as u64)).collect();
     /// Everything that is known of a torrent.
-    Torrent(TorrentId) = 3 -> TorrentStatus, |status| status.encode(), |value| TorrentStatus::decode(value);
+    Torrent(TorrentId) = 3 -> Box<TorrentStatus>, |status| status.encode(), |value| Box::new(TorrentStatus::decode(value));
     /// A torrent's connections.
     Peers(TorrentId) = 4 -> Vec<PeerStatus>, |all| list(all.iter().map(PeerStatus::encode)),
         |value| value.as_list()?.iter().map(PeerStatus::decode).collect();

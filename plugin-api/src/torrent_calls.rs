@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 impl Torrent<'_> {
     /// Everything that is known of it; [`info`](Self::info) costs less.
     pub fn status(&self) -> Result<TorrentStatus, HostError> {
-        asked!(self.handle(), Torrent(self.id()))
+        asked!(self.handle(), Torrent(self.id())).map(|status| *status)
     }
 
     /// Everything that is known of its connections.

@@ -110,7 +110,7 @@ fn every_question_is_answered() {
     let mut peer = PeerStatus::default();
     (peer.key, peer.client) = (PEER, "reef".to_owned());
     host.set_answer(Query::Session, Answer::Session(SessionStatus::default()));
-    host.set_answer(Query::Torrent(TORRENT), Answer::Torrent(torrent.clone()));
+    host.set_answer(Query::Torrent(TORRENT), Answer::Torrent(Box::new(torrent.clone())));
     host.set_answer(Query::Peers(TORRENT), Answer::Peers(vec![peer.clone()]));
     host.set_answer(Query::Files(TORRENT), Answer::Files(Vec::new()));
     let handle = host.handle();

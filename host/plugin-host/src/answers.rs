@@ -17,7 +17,7 @@ pub(crate) fn query(view: &View<'_>, statistics: &Statistics, query: Query) -> R
     Ok(match query {
         Query::Session => Answer::Session(session(&view.session_status())),
         Query::Torrents => Answer::Torrents(view.torrents().into_iter().map(|id| api::TorrentId(id.0)).collect()),
-        Query::Torrent(id) => Answer::Torrent(torrent(&view.torrent_status(torrent_id(id)).ok_or(none)?)),
+        Query::Torrent(id) => Answer::Torrent(Box::new(torrent(&view.torrent_status(torrent_id(id)).ok_or(none)?))),
         Query::Peers(id) => Answer::Peers(view.peer_statuses(torrent_id(id)).ok_or(none)?.iter().map(peer).collect()),
         Query::Files(id) => Answer::Files(view.file_statuses(torrent_id(id)).ok_or(none)?.iter().map(file).collect()),
         Query::Trackers(id) => {
