@@ -3,13 +3,15 @@
 //! A replacement lives beside the old version until it has everything: the state, the objects, the handshakes. Only
 //! then the old one leaves, so whatever fails before that leaves the session as it was. No peer is ever closed by it.
 
+use crate::context::Context;
 use crate::error::{LoadError, Problem};
 use crate::events::HookId;
 use crate::host::{PluginHost, PluginInfo, PluginState};
 use crate::image::{FileInfo, Image, PluginFile};
 use reef_engine::hooks::{PeerEvent, PeerRef};
-use reef_engine::{Action, Actions, Alert, View};
-use reef_plugin_api::Call;
+use reef_engine::{Action, Actions, Alert, ConnId, View};
+use reef_plugin_api::{Call, Outcome, PeerKey, TorrentId};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A plugin file that was read, checked and mapped, ready to be started. Making one takes the time of reading the file, so
@@ -111,6 +113,7 @@ impl PluginHost {
             LoadError::new(&image.info.path, Problem::NotReplaced { name, reason })
         };
         self.keep_state(old);
+        self.peer_states = self.save_peers(old);
         let index = self.instantiate(image).map_err(|problem| failed(problem.to_string()))?;
         let place = self.order.iter().position(|other| *other == old).map_or(self.order.len(), |at| at + 1);
         self.order.insert(place, index);
@@ -121,6 +124,7 @@ impl PluginHost {
             self.settle(&mut wishes);
             self.still_loaded(index)
         });
+        self.peer_states.clear();
         if let Err(reason) = outcome {
             self.forget(index, &reason);
             self.hide(index);
@@ -195,11 +199,52 @@ impl PluginHost {
         for at in self.peers.all() {
             if !self.peers.get(at).is_some_and(|parts| parts.has(index)) {
                 self.new_connection(index, at, view, actions);
+                self.restore_peer(index, at, view, actions);
                 self.replay(index, at, view, actions);
             }
         }
         actions.refresh_masks();
         actions.refresh_handshakes();
+    }
+
+    /// What a plugin wants to keep of each connection for the instance that takes its place.
+    fn save_peers(&mut self, index: usize) -> BTreeMap<ConnId, Vec<u8>> {
+        let mut states = BTreeMap::new();
+        self.mailroom.enter_hooks();
+        for at in self.peers.all() {
+            let parts = self.peers.get_mut(at).map(|parts| parts.0.as_mut_slice()).unwrap_or_default();
+            let Some(part) = parts.iter_mut().find(|part| part.plugin == index) else { continue };
+            let Some(plugin) = self.plugins.get(index) else { break };
+            self.sequence += 1;
+            self.beat.enter(self.sequence, index, HookId::SAVE_PEER);
+            let call = Call::peer(&*plugin.handle, TorrentId(at.torrent.0), PeerKey(at.conn.0));
+            let state = part.object.save_state(&call);
+            self.beat.leave();
+            match state {
+                Ok(state) if state.is_empty() => (),
+                Ok(state) => drop(states.insert(at.conn, state)),
+                Err(outcome) => self.judge_apart(index, HookId::SAVE_PEER, outcome),
+            }
+        }
+        states
+    }
+
+    /// Gives a replacement's object what its predecessor kept of this connection.
+    fn restore_peer(&mut self, index: usize, at: PeerRef, view: &View<'_>, actions: &mut Actions) {
+        let Some(state) = self.peer_states.remove(&at.conn) else { return };
+        let parts = self.peers.get_mut(at).map(|parts| parts.0.as_mut_slice()).unwrap_or_default();
+        let Some(part) = parts.iter_mut().find(|part| part.plugin == index) else { return };
+        let Some(plugin) = self.plugins.get(index) else { return };
+        self.sequence += 1;
+        self.beat.enter(self.sequence, index, HookId::LOAD_PEER);
+        let context = Context::new(view, actions, &plugin.handle);
+        let call = Call::peer(&context, TorrentId(at.torrent.0), PeerKey(at.conn.0));
+        let outcome = part.object.load_state(&call, &state);
+        self.beat.leave();
+        match outcome {
+            Outcome::Detach => self.detach_peer(index, at, actions),
+            outcome => self.judge(index, HookId::LOAD_PEER, outcome, actions),
+        }
     }
 
     fn replay(&mut self, index: usize, at: PeerRef, view: &View<'_>, actions: &mut Actions) {

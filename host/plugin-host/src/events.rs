@@ -45,6 +45,8 @@ impl HookId {
     pub(crate) const LOAD_TORRENT: Self = Self::beside(Level::Torrent, 2);
     pub(crate) const ADD_HANDSHAKE: Self = Self::beside(Level::Peer, 0);
     pub(crate) const MESSAGE_IDS: Self = Self::beside(Level::Peer, 1);
+    pub(crate) const SAVE_PEER: Self = Self::beside(Level::Peer, 2);
+    pub(crate) const LOAD_PEER: Self = Self::beside(Level::Peer, 3);
 
     pub(crate) fn from_number(number: u8) -> Self {
         Self(number)
@@ -80,8 +82,8 @@ impl HookId {
             Self::TIMER => return "on_timer",
             Self::READ_DONE => return "on_read_done",
             Self::ADD_HANDSHAKE => return "add_handshake",
-            Self::SAVE_STATE | Self::SAVE_TORRENT => return "save_state",
-            Self::LOAD_STATE | Self::LOAD_TORRENT => return "load_state",
+            Self::SAVE_STATE | Self::SAVE_TORRENT | Self::SAVE_PEER => return "save_state",
+            Self::LOAD_STATE | Self::LOAD_TORRENT | Self::LOAD_PEER => return "load_state",
             _ => (),
         }
         let table = match self.0 >> 6 {

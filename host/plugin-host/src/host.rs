@@ -15,7 +15,7 @@ use crate::objects::{Peers, Torrents};
 use crate::question::Question;
 use crate::search_path::SearchPath;
 use crate::watchdog::Beat;
-use reef_engine::{Action, Actions, Alert, Control};
+use reef_engine::{Action, Actions, Alert, ConnId, Control};
 use reef_plugin_api::{Call, Host, Outcome, SessionObj};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,8 @@ pub struct PluginHost {
     pub(crate) changed: Vec<Result<PluginInfo, LoadError>>,
     /// Questions of plugins' threads that wait for the session's call, with whose they are.
     pub(crate) questions: VecDeque<(usize, Question)>,
+    /// While a plugin is replaced: what it kept of its connections.
+    pub(crate) peer_states: BTreeMap<ConnId, Vec<u8>>,
 }
 
 impl PluginHost {
@@ -139,6 +141,7 @@ impl PluginHost {
             changes: VecDeque::new(),
             changed: Vec::new(),
             questions: VecDeque::new(),
+            peer_states: BTreeMap::new(),
         }
     }
 
@@ -407,7 +410,7 @@ impl PluginHost {
     }
 
     /// Acts on the answer of a hook that was called outside of the session's dispatch.
-    fn judge_apart(&mut self, index: usize, hook: HookId, outcome: Outcome) {
+    pub(crate) fn judge_apart(&mut self, index: usize, hook: HookId, outcome: Outcome) {
         let mut owed = std::mem::take(&mut self.owed);
         self.judge(index, hook, outcome, &mut owed);
         self.owed = owed;

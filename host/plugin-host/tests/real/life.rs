@@ -4,7 +4,8 @@ use crate::rig::{PEER, Rig, TORRENT};
 use bytes::Bytes;
 use reef_engine::Hooks as _;
 use reef_engine::hooks::{ExtendedMessage, PeerEvent, SessionEvent, TorrentEvent, Verdict};
-use reef_plugin_host::{Change, PluginState};
+use reef_plugin_host::{Change, PluginImage, PluginState};
+use reef_tests::plugins::plugin_library;
 
 /// What a new instance hears of a torrent and a peer that are there, beside its state.
 const MET: [&str; 4] = ["one added", "one new_torrent", "one new_connection", "one on_extension_handshake"];
@@ -135,4 +136,26 @@ fn hooks_that_overrun_their_time_again_and_again_are_too_much() {
     let reason = rig.quarantined("one").expect("it was seen");
     assert!(reason.contains("its hooks overran their 10 ms 21 times in a minute, on_have with "), "{reason}");
     assert_eq!(rig.quarantined("two"), None);
+}
+
+#[test]
+fn a_replacement_has_what_was_kept_of_its_torrents_and_connections() {
+    let mut rig = Rig::new(&[]);
+    let image = || PluginImage::open(&plugin_library("recorder-plugin"), None).expect("a plugin");
+    rig.change(Change::Load(image())).expect("it is good");
+    rig.add();
+    rig.calls();
+    rig.change(Change::Replace(image())).expect("it is good");
+    // The session's object was asked before the session called, so its alert comes through its handle, last.
+    let kept: Vec<String> = rig
+        .actions
+        .queued()
+        .iter()
+        .filter_map(|action| match action {
+            reef_engine::Action::PostAlert(alert) if alert.what == "load_state" => Some(alert.message.clone()),
+            _ => None,
+        })
+        .collect();
+    let state = |text: &str| format!("({:?},)", text.as_bytes());
+    assert_eq!(kept, ["torrent", "peer", "session"].map(state));
 }
