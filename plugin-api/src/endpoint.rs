@@ -1,6 +1,6 @@
 //! The names of things on both sides: torrents, connections, requests, addresses, senders of blocks.
 
-use crate::records::{Record, sealed};
+use crate::records::{Record, plain, sealed};
 use abi_stable::StableAbi;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
@@ -152,7 +152,7 @@ pub(crate) struct RawBlockSender {
     peer_id: [u8; 20],
 }
 
-impl sealed::Plain for RawBlockSender {}
+plain!(RawBlockSender { block, endpoint, peer_id });
 impl Record for BlockSender {
     type Raw = RawBlockSender;
     fn to_raw(&self) -> RawBlockSender {
@@ -164,7 +164,12 @@ impl Record for BlockSender {
     }
 }
 
-impl sealed::Plain for u64 {}
+impl sealed::Plain for u64 {
+    #[cfg(test)]
+    fn fields() -> Vec<sealed::Field> {
+        vec![sealed::Field { name: "key", ty: "u64", offset: 0, size: size_of::<Self>() }]
+    }
+}
 impl Record for PeerKey {
     type Raw = u64;
     fn to_raw(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! What a plugin can read of a torrent and of a peer. Both may get further fields: see `records`.
 
 use crate::endpoint::{Endpoint, UNSPECIFIED};
-use crate::records::{Record, sealed::Plain};
+use crate::records::{Record, plain};
 use std::net::SocketAddr;
 
 /// What a plugin can read of a torrent.
@@ -153,16 +153,26 @@ pub(crate) struct RawTorrentInfo {
     info_hash_v2: [u8; 32],
 }
 
-const PRIVATE: u32 = 1;
-const HAS_METADATA: u32 = 2;
-const HAS_V1: u32 = 4;
-const HAS_V2: u32 = 8;
+pub(crate) const PRIVATE: u32 = 1;
+pub(crate) const HAS_METADATA: u32 = 2;
+pub(crate) const HAS_V1: u32 = 4;
+pub(crate) const HAS_V2: u32 = 8;
 
 fn bit(set: bool, bit: u32) -> u32 {
     if set { bit } else { 0 }
 }
 
-impl Plain for RawTorrentInfo {}
+plain!(RawTorrentInfo {
+    present,
+    num_pieces,
+    piece_length,
+    num_peers,
+    total_size,
+    flags,
+    state,
+    info_hash_v1,
+    info_hash_v2,
+});
 impl Record for TorrentInfo {
     type Raw = RawTorrentInfo;
 
@@ -212,16 +222,16 @@ pub(crate) struct RawPeerInfo {
     send_queue: u64,
 }
 
-const OUTGOING: u32 = 1;
-const CONNECTED: u32 = 2;
-const HANDSHAKEN: u32 = 4;
-const ENCRYPTED: u32 = 8;
-const UTP: u32 = 0x10;
-const SEED: u32 = 0x20;
-const UPLOAD_ONLY: u32 = 0x40;
-const EXTENDED: u32 = 0x80;
-const LOCAL: u32 = 0x100;
-const HAS_PEER_ID: u32 = 0x200;
+pub(crate) const OUTGOING: u32 = 1;
+pub(crate) const CONNECTED: u32 = 2;
+pub(crate) const HANDSHAKEN: u32 = 4;
+pub(crate) const ENCRYPTED: u32 = 8;
+pub(crate) const UTP: u32 = 0x10;
+pub(crate) const SEED: u32 = 0x20;
+pub(crate) const UPLOAD_ONLY: u32 = 0x40;
+pub(crate) const EXTENDED: u32 = 0x80;
+pub(crate) const LOCAL: u32 = 0x100;
+pub(crate) const HAS_PEER_ID: u32 = 0x200;
 
 impl RawPeerInfo {
     const ZERO: Self = Self {
@@ -235,7 +245,7 @@ impl RawPeerInfo {
     };
 }
 
-impl Plain for RawPeerInfo {}
+plain!(RawPeerInfo { endpoint, listen, peer_id, flags, source, reserved, send_queue });
 impl Record for PeerInfo {
     type Raw = RawPeerInfo;
 
@@ -284,8 +294,6 @@ impl Record for PeerInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::RawBlockSender;
-    use std::mem::offset_of;
 
     fn check_round_trip<T: Record + PartialEq + std::fmt::Debug>(value: &T) {
         assert_eq!(&T::from_raw(value.to_raw()), value);
@@ -316,34 +324,5 @@ mod tests {
             send_queue: 1 << 33,
             ..PeerInfo::new(v6)
         });
-    }
-
-    /// The layouts of 1.0. A later version appends after the last field and changes no line of this test.
-    #[test]
-    fn the_layouts_are_those_of_1_0() {
-        let torrent = [
-            offset_of!(RawTorrentInfo, present),
-            offset_of!(RawTorrentInfo, num_pieces),
-            offset_of!(RawTorrentInfo, piece_length),
-            offset_of!(RawTorrentInfo, num_peers),
-            offset_of!(RawTorrentInfo, total_size),
-            offset_of!(RawTorrentInfo, flags),
-            offset_of!(RawTorrentInfo, state),
-            offset_of!(RawTorrentInfo, info_hash_v1),
-            offset_of!(RawTorrentInfo, info_hash_v2),
-        ];
-        assert_eq!(torrent, [0, 4, 8, 12, 16, 24, 32, 36, 56]);
-        assert_eq!(size_of::<RawTorrentInfo>(), 88);
-        let peer = [
-            offset_of!(RawPeerInfo, endpoint),
-            offset_of!(RawPeerInfo, listen),
-            offset_of!(RawPeerInfo, peer_id),
-            offset_of!(RawPeerInfo, flags),
-            offset_of!(RawPeerInfo, source),
-            offset_of!(RawPeerInfo, reserved),
-            offset_of!(RawPeerInfo, send_queue),
-        ];
-        assert_eq!(peer, [0, 24, 48, 68, 72, 76, 80]);
-        assert_eq!((size_of::<RawPeerInfo>(), size_of::<RawBlockSender>()), (88, 48));
     }
 }

@@ -66,6 +66,8 @@ mod handshake;
 #[cfg(feature = "host")]
 pub mod host;
 mod info;
+#[cfg(test)]
+mod layout;
 mod level;
 mod logger;
 pub mod manifest;

@@ -1,16 +1,62 @@
 //! Structures that may grow and still cross: each goes as bytes with a size, and the reader takes what both sides know.
 //!
 //! A writer with fewer fields leaves the rest zero, a reader with fewer ignores the rest. So fields are only appended, and zero
-//! must mean "unknown" or "no". abi_stable does not see these layouts; the tests of each record pin its offsets.
+//! must mean "unknown" or "no". abi_stable does not see these layouts; `tests/layout.txt` pins them.
 
 use abi_stable::{StableAbi, std_types::RVec};
 use std::{mem::MaybeUninit, ptr};
 
 pub(crate) mod sealed {
     /// A `repr(C)` structure of integers and integer arrays without padding: every bit pattern, zero too, is a value.
-    pub(crate) trait Plain: Copy + 'static {}
+    /// Implemented by [`plain!`](super::plain).
+    pub(crate) trait Plain: Copy + 'static {
+        /// Name, type, offset and size of each field, for the page of the whole layout.
+        #[cfg(test)]
+        fn fields() -> Vec<Field>;
+    }
+
+    /// A field of a record.
+    #[cfg(test)]
+    pub(crate) struct Field {
+        pub(crate) name: &'static str,
+        pub(crate) ty: &'static str,
+        pub(crate) offset: usize,
+        pub(crate) size: usize,
+    }
 }
 use sealed::Plain;
+
+/// Makes a structure [`Plain`](sealed::Plain). Names all its fields in order, or it does not compile; nor with padding.
+macro_rules! plain {
+    ($Raw:ident { $($field:ident),* $(,)? }) => {
+        const _: () = {
+            const fn size_of_field<T, F>(_: fn(&T) -> &F) -> usize {
+                size_of::<F>()
+            }
+            let sizes = 0 $(+ size_of_field(|raw: &$Raw| &raw.$field))*;
+            assert!(sizes == size_of::<$Raw>(), "a record has no padding");
+        };
+
+        impl $crate::records::sealed::Plain for $Raw {
+            #[cfg(test)]
+            fn fields() -> Vec<$crate::records::sealed::Field> {
+                fn type_of<T, F>(_: fn(&T) -> &F) -> (&'static str, usize) {
+                    (std::any::type_name::<F>(), size_of::<F>())
+                }
+                // Fails to compile where a field is left out.
+                let _all = |raw: $Raw| {
+                    let $Raw { $($field: _),* } = raw;
+                };
+                vec![$({
+                    let (ty, size) = type_of(|raw: &$Raw| &raw.$field);
+                    let offset = std::mem::offset_of!($Raw, $field);
+                    $crate::records::sealed::Field { name: stringify!($field), ty, offset, size }
+                }),*]
+            }
+        }
+    };
+}
+pub(crate) use plain;
 
 /// A value of the interface with its form as bytes.
 pub(crate) trait Record: Sized {
@@ -105,8 +151,12 @@ mod tests {
         a: u32,
         b: u32,
     }
-    impl Plain for u32 {}
-    impl Plain for RawLong {}
+    impl Plain for u32 {
+        fn fields() -> Vec<sealed::Field> {
+            Vec::new()
+        }
+    }
+    plain!(RawLong { a, b });
     impl Record for Short {
         type Raw = u32;
         fn to_raw(&self) -> u32 {
