@@ -2,8 +2,10 @@
 //! pass with it.
 
 use std::env::consts::{DLL_SUFFIX, EXE_SUFFIX};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -13,33 +15,57 @@ pub fn workspace() -> PathBuf {
     root.expect("the tests are a member of the workspace").to_path_buf()
 }
 
+/// The profile that this was built in, and one with other flags.
+const OWN_PROFILE: &str = if cfg!(debug_assertions) { "dev" } else { "release" };
+const OTHER_PROFILE: &str = if cfg!(debug_assertions) { "release" } else { "dev" };
+
 /// What a run of `cargo build` made, or found made.
 pub struct Artifacts {
     messages: Vec<Value>,
 }
 
 impl Artifacts {
-    /// Builds with these arguments.
+    /// Builds with these arguments, as the caller was built: a measurement wants what it measures optimised as well.
     ///
     /// # Panics
     /// If it does not build.
     pub fn build(arguments: &[&str]) -> Self {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-        // As the caller was built: a measurement wants what it measures optimised as well.
-        let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-        let mut command = Command::new(cargo);
-        // What cargo tells a test of its package would look like a change to build scripts that depend on it.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_the_test(&name.to_string_lossy())) {
-            command.env_remove(name);
-        }
-        let output = command
-            .args(["build", "--quiet", "--message-format=json", "--profile", profile])
-            .args(arguments)
-            .current_dir(workspace())
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs");
-        assert!(output.status.success(), "cargo build {} fails", arguments.join(" "));
+        Self::build_as(OWN_PROFILE, arguments)
+    }
+
+    /// Builds with these arguments in the other profile: optimised if the caller is not.
+    ///
+    /// # Panics
+    /// If it does not build.
+    pub fn build_otherwise(arguments: &[&str]) -> Self {
+        Self::build_as(OTHER_PROFILE, arguments)
+    }
+
+    fn build_as(profile: &str, arguments: &[&str]) -> Self {
+        let arguments = [&["--profile", profile], arguments].concat();
+        Self::run(cargo().args(["build", "--quiet", "--message-format=json"]).args(arguments))
+    }
+
+    /// Builds all of a workspace that is not this one, into a target folder that is not ours: packages of one name would be
+    /// taken for each other. The libraries and programs are copied to `kept`, as another workspace with the same target folder
+    /// writes over them.
+    ///
+    /// # Panics
+    /// If it does not build.
+    pub fn build_workspace(folder: &Path, target: &Path, kept: &Path) -> Self {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cargo = cargo();
+        cargo.args(["build", "--quiet", "--message-format=json", "--locked", "--workspace"]);
+        let mut made = Self::run(cargo.current_dir(folder).env("CARGO_TARGET_DIR", target));
+        fs::create_dir_all(kept).expect("the target folder is writable");
+        made.messages.iter_mut().for_each(|message| keep(message, kept));
+        made
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
+        assert!(output.status.success(), "{command:?} fails");
         Self::read(&String::from_utf8(output.stdout).expect("cargo writes JSON"))
     }
 
@@ -66,6 +92,33 @@ impl Artifacts {
             .filter_map(|message| message["filenames"].as_array())
             .flatten()
             .filter_map(Value::as_str)
+    }
+}
+
+/// The cargo that runs the test, in the workspace.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
+    // What cargo tells a test of its package would look like a change to build scripts that depend on it.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_the_test(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
+    command.current_dir(workspace());
+    command
+}
+
+/// Copies the libraries and programs that a message of cargo names, and has it name the copies.
+fn keep(message: &mut Value, folder: &Path) {
+    let kinds = message["target"]["kind"].as_array();
+    if !kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib" || kind == "bin")) {
+        return;
+    }
+    for file in message["filenames"].as_array_mut().into_iter().flatten() {
+        let from = PathBuf::from(file.as_str().unwrap_or_default());
+        let to = folder.join(from.file_name().expect("cargo makes files"));
+        // Another one: what is mapped or runs keeps the file that it has.
+        let _ = fs::remove_file(&to);
+        fs::copy(&from, &to).expect("the target folder is writable");
+        *file = Value::String(to.to_string_lossy().into_owned());
     }
 }
 

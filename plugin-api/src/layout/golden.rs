@@ -95,6 +95,23 @@ fn the_layout_is_the_one_that_was_written_down() {
     }
 }
 
+/// What a release had is there for good, whatever was written into the page since.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn the_layout_of_every_frozen_interface_is_still_there() {
+    let frozen = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/frozen");
+    // A copy of this crate, frozen or in an author's crate, has no others beside it.
+    let Ok(versions) = fs::read_dir(&frozen) else { return };
+    let mut pages = 0;
+    for page in versions.map(|entry| entry.expect("an entry").path().join("plugin-api/tests/layout.txt")) {
+        let Ok(released) = fs::read_to_string(&page) else { continue };
+        let broken = breaks(&parse(&released), &sections());
+        assert!(broken.is_empty(), "{} is out and has plugins:\n{}", page.display(), broken.join("\n"));
+        pages += 1;
+    }
+    assert!(pages > 0, "{} has no frozen interface", frozen.display());
+}
+
 /// A change of the layout as it was written down, and what is said of it, blessed or not.
 #[track_caller]
 fn check_refused(change: impl FnOnce(&mut Vec<Section>), said: &str) {

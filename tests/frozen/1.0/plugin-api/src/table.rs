@@ -1,0 +1,203 @@
+//! The host's functions as they cross: one flat table, appended to at its end, and the handles that carry it.
+//!
+//! The same table serves a call's context and the `Host` handle: the first has a pointer that is valid for one hook call, the
+//! second one to a reference-counted object. One row below is a field of the table and the body of its function; the Rust trait
+//! behind it is [`HostCalls`].
+
+use crate::alert::Alert;
+use crate::at_work::contain;
+use crate::buffer::Buffer;
+use crate::calls::{HostCalls, LogLine, level_from_number};
+use crate::endpoint::{Endpoint, PeerKey, Sender, TorrentId};
+use crate::records::{RecordList, RecordOut};
+use crate::result::{HostError, HostRet};
+use abi_stable::{
+    StableAbi,
+    prefix_type::WithMetadata,
+    std_types::{ROption, RSlice, RStr},
+};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Where to call the host: the table and what it works on.
+#[doc(hidden)]
+#[repr(C)]
+#[derive(StableAbi, Copy, Clone)]
+pub struct RawHandle {
+    pub(crate) ctx: *const (),
+    pub(crate) table: HostTable_Ref,
+}
+
+/// The context of one hook call as it crosses, fixed for ever: what comes later comes through the table.
+#[repr(C)]
+#[derive(StableAbi, Copy, Clone)]
+pub(crate) struct RawCx {
+    pub(crate) handle: RawHandle,
+    pub(crate) torrent: TorrentId,
+    pub(crate) peer: PeerKey,
+}
+
+/// What a host passes to the hooks of a plugin object: its functions, and the torrent and peer that the hook is about.
+pub struct Call<'a> {
+    raw: RawCx,
+    host: PhantomData<&'a ()>,
+}
+
+impl<'a> Call<'a> {
+    /// A call about the whole session.
+    pub fn session<H: HostCalls>(host: &'a H) -> Self {
+        Self::peer(host, TorrentId(0), PeerKey(0))
+    }
+
+    /// A call about a torrent.
+    pub fn torrent<H: HostCalls>(host: &'a H, torrent: TorrentId) -> Self {
+        Self::peer(host, torrent, PeerKey(0))
+    }
+
+    /// A call about a peer of a torrent.
+    pub fn peer<H: HostCalls>(host: &'a H, torrent: TorrentId, peer: PeerKey) -> Self {
+        let handle = RawHandle {
+            ctx: std::ptr::from_ref(host).cast(),
+            table: HostTable_Ref(Borrowed::<H>::TABLE.static_as_prefix()),
+        };
+        Self { raw: RawCx { handle, torrent, peer }, host: PhantomData }
+    }
+
+    pub(crate) fn raw(&self) -> &RawCx {
+        &self.raw
+    }
+}
+
+/// A reference-counted host object as a raw handle that owns one count.
+pub(crate) fn shared_handle<H: HostCalls + Send + Sync + 'static>(host: Arc<H>) -> RawHandle {
+    RawHandle { ctx: Arc::into_raw(host).cast(), table: HostTable_Ref(Shared::<H>::TABLE.static_as_prefix()) }
+}
+
+/// The functions for a context, which nobody may keep.
+struct Borrowed<H>(PhantomData<H>);
+
+impl<H: HostCalls> Borrowed<H> {
+    const TABLE: &'static WithMetadata<HostTable> = &WithMetadata::new(table::<H>(Self::retain, Self::release));
+
+    extern "C" fn retain(_ctx: *const ()) {}
+    extern "C" fn release(_ctx: *const ()) {}
+}
+
+/// The functions for a `Host` handle.
+struct Shared<H>(PhantomData<H>);
+
+impl<H: HostCalls + Send + Sync + 'static> Shared<H> {
+    const TABLE: &'static WithMetadata<HostTable> = &WithMetadata::new(table::<H>(Self::retain, Self::release));
+
+    extern "C" fn retain(ctx: *const ()) {
+        // SAFETY: `ctx` came from `Arc::into_raw` in `shared_handle`, and the calling handle holds a count.
+        unsafe { Arc::increment_strong_count(ctx.cast::<H>()) }
+    }
+    extern "C" fn release(ctx: *const ()) {
+        // SAFETY: gives back the count that the dropped handle held.
+        let host = unsafe { Arc::from_raw(ctx.cast::<H>()) };
+        contain("dropping a host handle", move || drop(host));
+    }
+}
+
+/// Runs a function of the host: not if its handle was taken back, and without letting a panic cross.
+fn enter<H: HostCalls>(ctx: *const (), body: impl FnOnce(&H) -> Result<(), HostError>) -> HostRet {
+    // SAFETY: `ctx` is the `&H` of a running hook call, or the `Arc<H>` of a handle that is alive.
+    let host = unsafe { &*ctx.cast::<H>() };
+    let run = || {
+        if host.is_gone() { HostRet::GONE } else { body(host).into() }
+    };
+    contain("a host function", run).unwrap_or(HostRet::FAILED)
+}
+
+macro_rules! host_table {
+    ($( $(#[$doc:meta])* fn $name:ident($($arg:ident: $abi:ty),*) |$host:ident| $body:expr; )*) => {
+        /// The host's functions. Appended to, never reordered.
+        #[repr(C)]
+        #[derive(StableAbi)]
+        #[sabi(kind(Prefix(prefix_ref = HostTable_Ref)))]
+        #[sabi(missing_field(option))]
+        pub(crate) struct HostTable {
+            pub(crate) retain: extern "C" fn(*const ()),
+            #[sabi(last_prefix_field)]
+            pub(crate) release: extern "C" fn(*const ()),
+            $( $(#[$doc])* pub(crate) $name: extern "C" fn(*const () $(, $abi)*) -> HostRet, )*
+        }
+
+        const fn table<H: HostCalls>(retain: extern "C" fn(*const ()), release: extern "C" fn(*const ())) -> HostTable {
+            HostTable { retain, release, $( $name: Body::<H>::$name, )* }
+        }
+
+        struct Body<H>(PhantomData<H>);
+        impl<H: HostCalls> Body<H> {
+            $( extern "C" fn $name(ctx: *const () $(, $arg: $abi)*) -> HostRet { enter(ctx, |$host: &H| $body) } )*
+        }
+    };
+}
+
+host_table! {
+    /// Microseconds since the session's start.
+    fn now(out: &mut u64) |host| { *out = host.now(); Ok(()) };
+    fn random(out: &mut u64) |host| { *out = host.random(); Ok(()) };
+    fn log(line: &RawLogLine<'_>) |host| { host.log(&line.read()); Ok(()) };
+    fn report_panic(text: RStr<'_>) |host| { host.report_panic(text.as_str()); Ok(()) };
+    /// An owned handle for other threads.
+    fn handle(out: &mut ROption<RawHandle>) |host| { *out = ROption::RSome(host.host()?.into_raw()); Ok(()) };
+    fn post_alert(alert: &Alert<'_>) |host| host.post_alert(alert);
+    fn torrent_info(torrent: TorrentId, out: &mut RecordOut) |host| { out.write(&host.torrent_info(torrent)?); Ok(()) };
+    fn metadata(torrent: TorrentId, out: &mut Buffer) |host| { *out = host.metadata(torrent)?; Ok(()) };
+    fn peers(torrent: TorrentId, out: &mut RecordList) |host| { *out = RecordList::from_records(&host.peers(torrent)?); Ok(()) };
+    fn has_piece(torrent: TorrentId, piece: u32, out: &mut bool) |host| { *out = host.has_piece(torrent, piece)?; Ok(()) };
+    fn block_senders(torrent: TorrentId, piece: u32, out: &mut RecordList) |host| {
+        *out = RecordList::from_records(&host.block_senders(torrent, piece)?);
+        Ok(())
+    };
+    fn read_block(torrent: TorrentId, piece: u32, block: u32, out: &mut Buffer) |host| {
+        *out = host.read_block(torrent, piece, block)?;
+        Ok(())
+    };
+    fn watch_piece(torrent: TorrentId, piece: u32) |host| host.watch_piece(torrent, piece);
+    fn give_metadata(torrent: TorrentId, info: RSlice<'_, u8>) |host| host.give_metadata(torrent, info.as_slice());
+    fn add_peer(torrent: TorrentId, addr: Endpoint, source: u32, pex_flags: u8) |host| {
+        host.add_peer(torrent, addr.addr().ok_or(HostError::BadArgument)?, source, pex_flags)
+    };
+    fn ban(torrent: TorrentId, addr: Endpoint, peer_id: &[u8; 20], reason: RStr<'_>) |host| {
+        let addr = addr.addr().ok_or(HostError::BadArgument)?;
+        host.ban(torrent, &Sender { addr, peer_id: *peer_id }, reason.as_str())
+    };
+    fn peer_info(torrent: TorrentId, peer: PeerKey, out: &mut RecordOut) |host| {
+        out.write(&host.peer_info(torrent, peer)?);
+        Ok(())
+    };
+    fn peer_supports(torrent: TorrentId, peer: PeerKey, name: RStr<'_>, out: &mut bool) |host| {
+        *out = host.peer_supports(torrent, peer, name.as_str())?;
+        Ok(())
+    };
+    fn send_extended(torrent: TorrentId, peer: PeerKey, name: RStr<'_>, payload: RSlice<'_, u8>) |host| {
+        host.send_extended(torrent, peer, name.as_str(), payload.as_slice())
+    };
+    fn disconnect(torrent: TorrentId, peer: PeerKey, reason: RStr<'_>) |host| host.disconnect(torrent, peer, reason.as_str());
+}
+
+/// A line of a plugin's log as it crosses.
+#[repr(C)]
+#[derive(StableAbi)]
+pub(crate) struct RawLogLine<'a> {
+    pub(crate) level: u32,
+    pub(crate) line: u32,
+    pub(crate) target: RStr<'a>,
+    pub(crate) message: RStr<'a>,
+    pub(crate) file: RStr<'a>,
+}
+
+impl<'a> RawLogLine<'a> {
+    fn read(&self) -> LogLine<'a> {
+        LogLine {
+            level: level_from_number(self.level),
+            target: self.target.as_str(),
+            message: self.message.as_str(),
+            file: self.file.as_str(),
+            line: self.line,
+        }
+    }
+}
