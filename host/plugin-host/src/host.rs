@@ -12,6 +12,7 @@ use crate::events::{HookId, session_events};
 use crate::handle::{Identity, InstanceHandle, Mailroom, Request};
 use crate::image::{Image, PluginFile};
 use crate::objects::{Peers, Torrents};
+use crate::quarantine::QuarantineFolder;
 use crate::question::Question;
 use crate::search_path::SearchPath;
 use crate::watchdog::Beat;
@@ -34,6 +35,8 @@ pub struct PluginHostConfig {
     pub seed: u64,
     /// What plugins may do before they are quarantined.
     pub limits: Limits,
+    /// Where it is written down why a plugin is quarantined; `None` for nowhere.
+    pub quarantine: Option<QuarantineFolder>,
     /// The folder in which each plugin may have a folder of its own, by its name; none if they are to have none.
     pub data_dir: Option<PathBuf>,
 }
@@ -371,6 +374,11 @@ impl PluginHost {
         let (name, version, (major, minor)) = (&info.name, &info.version, info.api);
         log::info!("plugin {name} {version} (interface {major}.{minor}) loaded from {}", info.path.display());
         actions.push(Action::Report(Alert::PluginLoaded { plugin: name.clone(), version: version.clone() }));
+        if let Some(folder) = &self.config.quarantine
+            && let Err(error) = folder.forget(name)
+        {
+            log::warn!("{}: what was written of {name} stays: {error}", folder.path().display());
+        }
     }
 
     /// Gives a new instance what it saved, and tells it that it takes part.
@@ -459,9 +467,18 @@ impl PluginHost {
         let on_trial = self.plugins.get(index).is_some_and(|plugin| plugin.trial);
         let Some(name) = self.forget(index, reason).filter(|_| !on_trial) else { return };
         log::error!("plugin {name} is quarantined, the session goes on without it: {reason}");
+        self.write_down(index, reason);
         actions.push(Action::Report(Alert::PluginQuarantined { plugin: name, reason: reason.to_owned() }));
         actions.refresh_masks();
         actions.refresh_handshakes();
+    }
+
+    /// Leaves the reason for other processes to find.
+    fn write_down(&self, index: usize, reason: &str) {
+        let (Some(folder), Some(plugin)) = (&self.config.quarantine, self.plugins.get(index)) else { return };
+        if let Err(error) = folder.write(&plugin.info.name, &plugin.info.version, reason) {
+            log::warn!("{}: the reason is not written down: {error}", folder.path().display());
+        }
     }
 
     /// Takes back a plugin's handle and drops its objects; returns its name, or `None` if that was done before.

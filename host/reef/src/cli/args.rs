@@ -378,6 +378,15 @@ pub(crate) enum PluginCommand {
         #[arg(long)]
         run: bool,
     },
+    /// Forget why a plugin was quarantined
+    #[command(after_help = "Examples:\n  reef plugin reset my_plugin\n\n\
+                            `reef plugin list` says why a plugin was quarantined in the last session that had it. That is forgotten with this \
+                            command, and when a session starts with the plugin again: a quarantine lasts as long as its session.")]
+    Reset {
+        /// The plugin's name, as in `reef plugin list`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Run a plugin file in a simulated swarm, in virtual time
     #[command(after_help = "Examples:\n  reef plugin test target/debug/libmy_plugin.so\n  \
                             reef plugin test target/debug/libmy_plugin.so --peers 20 --seed 7 --settings 'rate = 3'\n\n\

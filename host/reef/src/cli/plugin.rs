@@ -2,6 +2,7 @@
 
 mod check;
 mod new;
+mod reset;
 mod test;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ pub(crate) struct Plugins {
 /// others go on.
 pub(crate) fn load(config: &Config, args: &SessionArgs, saved: BTreeMap<String, Vec<u8>>) -> Result<Plugins, Failure> {
     let path = if args.no_plugins { SearchPath::default() } else { search_path(config, &args.plugin_dir)? };
-    let mut host = PluginHost::new(PluginHostConfig { saved, ..host_config(config) });
+    let quarantine = reset::folder();
+    let mut host = PluginHost::new(PluginHostConfig { saved, quarantine, ..host_config(config) });
     // Each was said in the log already.
     host.load_search(&path);
     host.set_max_log_level(log::max_level());
@@ -77,13 +79,13 @@ pub(crate) fn run(args: &PluginArgs, global: &Global) -> Outcome {
         PluginCommand::Info { name } => info(&config, args, name),
         PluginCommand::New { name, dir } => new::run(name, dir.as_deref()),
         PluginCommand::Check { file, run } => check::run(&config, args, file, *run),
+        PluginCommand::Reset { name } => reset::run(name),
         PluginCommand::Test(test) => test::run(&config, test, args.json),
     }
 }
 
 fn list(config: &Config, args: &PluginArgs) -> Outcome {
-    let (host, path, errors) = load_all(config, args)?;
-    let plugins = host.plugins();
+    let (plugins, path, errors) = load_all(config, args)?;
     if args.json {
         json::print(&plugins.iter().map(describe).collect());
     } else if plugins.is_empty() && errors.is_empty() {
@@ -94,6 +96,9 @@ fn list(config: &Config, args: &PluginArgs) -> Outcome {
         for plugin in &plugins {
             let line = format!("{:<16} {:<10} {}", plugin.name, plugin.version, plugin.path.display());
             out::line(&clean(&line));
+            if let PluginState::Quarantined { reason } = &plugin.state {
+                out::line(&clean(&format!("{:<16} quarantined: {reason}", "")));
+            }
         }
         for error in errors.iter().filter(|error| matches!(error.problem, Problem::Duplicate { .. })) {
             out::line(&clean(&error.to_string()));
@@ -103,8 +108,7 @@ fn list(config: &Config, args: &PluginArgs) -> Outcome {
 }
 
 fn info(config: &Config, args: &PluginArgs, name: &str) -> Outcome {
-    let (host, path, _) = load_all(config, args)?;
-    let plugins = host.plugins();
+    let (plugins, path, _) = load_all(config, args)?;
     let Some(plugin) = plugins.iter().find(|plugin| plugin.name == name) else {
         let nearest = plugins
             .iter()
@@ -150,11 +154,13 @@ fn settings_of(config: &Config, name: &str) -> String {
     config.plugins.get(name).map(ToString::to_string).unwrap_or_default()
 }
 
-fn load_all(config: &Config, args: &PluginArgs) -> Result<(PluginHost, SearchPath, Vec<LoadError>), Failure> {
+/// The plugins that are found, each with what became of it in the session that had it last.
+fn load_all(config: &Config, args: &PluginArgs) -> Result<(Vec<PluginInfo>, SearchPath, Vec<LoadError>), Failure> {
     let path = search_path(config, &args.plugin_dir)?;
     let mut host = PluginHost::new(host_config(config));
     let errors = host.load_search(&path);
-    Ok((host, path, errors))
+    let plugins = host.plugins().into_iter().map(reset::as_it_was).collect();
+    Ok((plugins, path, errors))
 }
 
 fn describe(plugin: &PluginInfo) -> Value {

@@ -30,7 +30,7 @@ use database::{Database, OpenError};
 use lock::Lock;
 use pending::Pending;
 
-pub use path::{default_path, plugin_data_path};
+pub use path::{default_path, plugin_data_path, quarantine_path};
 
 /// Puts the files of these torrents on stable storage. Returns the torrents for which that failed: what the commit
 /// would have said of their files is left out of it.

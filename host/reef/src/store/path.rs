@@ -17,6 +17,12 @@ pub fn plugin_data_path() -> Option<PathBuf> {
     Some(state_home(|name| std::env::var_os(name))?.join("reef/plugins"))
 }
 
+/// Where it is written down why plugins were quarantined: `$XDG_STATE_HOME/reef/quarantine`. `None` where there is no home
+/// folder. Makes nothing.
+pub fn quarantine_path() -> Option<PathBuf> {
+    Some(state_home(|name| std::env::var_os(name))?.join("reef").join("quarantine"))
+}
+
 fn state_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     // Base Directory Specification: a path that is not absolute is to be ignored.
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
