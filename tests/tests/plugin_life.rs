@@ -122,6 +122,25 @@ fn a_plugin_is_replaced_and_withdrawn_during_a_transfer_and_no_connection_is_los
 }
 
 #[test]
+fn a_stuck_hook_is_told_to_subscribers_while_it_is_stuck() {
+    let [plugins, free] = [0; 2].map(|_| tempfile::tempdir().expect("a folder"));
+    write_evil(plugins.path(), "one", "0.1.0");
+    let until = free.path().join("go on");
+    let orders = format!("quiet = true\nat = \"on_tick\"\ndo = \"stuck\"\nuntil = \"{}\"", until.display());
+    let session = session_with(plugins.path(), &orders, 0);
+    let mut alerts = session.subscribe(Category::ALL.0, 1000);
+    // Nothing but this test lets the hook return, and it does so when the alert is there.
+    wait(
+        &mut alerts,
+        |alert| matches!(alert, Alert::PluginStuck { plugin, hook, .. } if plugin == "one" && hook == "on_tick"),
+    );
+    assert!(!until.exists());
+    fs::write(&until, "").expect("ours");
+    assert_eq!(rt::block_on(session.plugins()).len(), 1, "the session goes on");
+    rt::block_on(session.stop(Duration::from_secs(10)));
+}
+
+#[test]
 fn plugins_come_change_and_go_with_their_files() {
     let plugins = tempfile::tempdir().expect("a folder");
     let session = Arc::new(session_with(plugins.path(), "quiet = true", 0));

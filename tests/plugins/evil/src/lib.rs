@@ -2,7 +2,7 @@
 //!
 //! Each hook of it posts an alert under the hook's name. Then, if `at` in the settings is that name, it does what `do`
 //! says: `panic`, `error`, `detach`, `handled`, `slow` (take 30 ms), `flood` (ask for far too much), `thread` (start a thread that
-//! panics), or `flood_thread` (one that asks for far too much). `at` may also be `create`,
+//! panics), `flood_thread` (one that asks for far too much), or `stuck` (not return until the file that `until` names is there). `at` may also be `create`,
 //! `drop_peer`, `drop_torrent` or `drop_session`. `claim` is the extension message that it claims; `state` what it saves; `quiet` leaves the alerts out.
 
 use reef_plugin_api::{
@@ -20,6 +20,7 @@ struct Orders {
     claim: Option<String>,
     state: Option<String>,
     quiet: bool,
+    until: Option<String>,
 }
 
 impl Orders {
@@ -30,7 +31,7 @@ impl Orders {
         };
         let or_empty = |key| text(key).unwrap_or_default();
         let (claim, state, quiet) = (text("claim"), text("state"), text("quiet").is_some());
-        Self { host, at: or_empty("at"), act: or_empty("do"), claim, state, quiet }
+        Self { host, at: or_empty("at"), act: or_empty("do"), claim, state, quiet, until: text("until") }
     }
 
     /// Reports a hook, and does what is ordered for it.
@@ -75,6 +76,16 @@ impl Orders {
                     "evil",
                     move || while host.torrent(TorrentId(1)).watch_piece(7) != Err(HostError::Gone) {},
                 )?;
+                Ok(Flow::Pass)
+            }
+            "stuck" => {
+                let start = std::time::Instant::now();
+                while !self.until.as_ref().is_some_and(|file| std::path::Path::new(file).exists()) {
+                    // A test that failed must not leave a process at work.
+                    assert!(start.elapsed() < std::time::Duration::from_secs(120), "nobody came");
+                    std::thread::yield_now();
+                }
+                log::warn!("{name} returns at last");
                 Ok(Flow::Pass)
             }
             "action" => {
@@ -173,7 +184,8 @@ impl PeerPlugin for EvilPeer {
     }
     fn on_piece(&mut self, cx: &mut PeerCx<'_>, _: PeerRequest, data: &Buffer) -> HookResult {
         let text = format!("on_piece {}", data.escape_ascii());
-        self.0.hook(&text, |alert| cx.post_alert(alert))
+        self.0.hook(&text, |alert| cx.post_alert(alert))?;
+        self.0.obey("on_piece")
     }
     fn on_disconnect(&mut self, cx: &mut PeerCx<'_>, _: &str) -> HookResult {
         self.0.hook("on_disconnect", |alert| cx.post_alert(alert))
