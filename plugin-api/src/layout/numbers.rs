@@ -2,11 +2,14 @@
 
 use super::Section;
 use crate::alert::Alert;
+use crate::control::{Choking, Files, StatisticKind};
+use crate::endpoint::TorrentId;
 use crate::export::Exported;
 use crate::glue::Settings;
 use crate::handle::Host;
 use crate::info::{self, TorrentFlags, TorrentState};
 use crate::manifest::RawManifest;
+use crate::query::Query;
 use crate::result::{HookRet, HostError, HostRet, PluginError};
 use crate::session::SessionPlugin;
 use crate::{add_peer_flags, bits, pex_flags, source};
@@ -22,6 +25,7 @@ pub(super) fn sections() -> Vec<Section> {
         Section::new("symbols", ["REEF_PLUGIN_MANIFEST".to_owned(), "REEF_PLUGIN_ROOT".to_owned()]),
     ];
     sections.extend(flags());
+    sections.extend([choices(), queries()]);
     sections
 }
 
@@ -50,6 +54,9 @@ fn errors() -> Section {
         HostError::BadArgument,
         HostError::NotFound,
         HostError::Failed,
+        HostError::Taken,
+        HostError::InHook,
+        HostError::TimedOut,
     ];
     let row = |error| format!("{:?} {error:?}", HostRet::from(Err(error)));
     Section::new(
@@ -111,6 +118,24 @@ fn flags() -> Vec<Section> {
         ),
         numbers!("add_peer_flags": add_peer_flags::FIRST_TIME, add_peer_flags::FILTERED),
     ]
+}
+
+/// How to choke, what becomes of files, what kind of number is counted.
+fn choices() -> Section {
+    let rows = [
+        [Choking::Usual, Choking::Choked, Choking::Unchoked]
+            .map(|value| format!("{} {value:?}", value.number()))
+            .to_vec(),
+        [Files::Keep, Files::Delete].map(|value| format!("{} {value:?}", value.number())).to_vec(),
+        [StatisticKind::Counter, StatisticKind::Gauge].map(|value| format!("{} {value:?}", value.number())).to_vec(),
+    ];
+    Section::new("numbers of choices, one list after another", rows.concat())
+}
+
+fn queries() -> Section {
+    let torrent = TorrentId(0);
+    let row = |number| Query::from_number(number, torrent).map(|query| format!("{number} {query:?}"));
+    Section::new("numbers of questions", (1..).map_while(row))
 }
 
 struct Named;

@@ -86,7 +86,7 @@ impl Source {
                       Err(HostError::Unsupported)\n    }";
         self.insert("plugin-api/src/calls.rs", "pub trait HostCalls {", Some("\n}\n"), method);
         let fake = "\n    fn future(&self, value: u64) -> Result<u64, HostError> {\n        Ok(value + 1)\n    }";
-        self.insert("plugin-api/src/testing.rs", "impl HostCalls for FakeHost {", None, fake);
+        self.insert("plugin-api/src/testing/calls.rs", "impl HostCalls for FakeHost {", None, fake);
         let call = "\nimpl SessionCx<'_> {\n    /// What a later version has.\n    pub fn future(&self, value: u64) -> Result<u64, \
                     HostError> {\n        host_value!(0, self.handle, future(value))\n    }\n}\n";
         self.edit("plugin-api/src/context.rs", |text| format!("{text}{call}"));

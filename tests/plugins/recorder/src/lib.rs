@@ -128,6 +128,7 @@ impl SessionPlugin for Recorder {
     recorded! { SessionCx "session":
         added();
         on_tick();
+        on_timer(token: u64);
         abort();
         load_state(state: &[u8]);
     }
@@ -152,6 +153,7 @@ impl TorrentPlugin for RecorderTorrent {
         on_state(state: TorrentState);
         on_add_peer(addr: SocketAddr, source: u32, flags: u32);
         on_metadata();
+        on_read_done(token: u64, request: PeerRequest, data: Result<Buffer, String>);
         load_state(state: &[u8]);
     }
 }

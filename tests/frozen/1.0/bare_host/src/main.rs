@@ -7,8 +7,9 @@ use reef_plugin_api::host::{Root, SYMBOL};
 use reef_plugin_api::manifest::Manifest;
 use reef_plugin_api::testing::FakeHost;
 use reef_plugin_api::{
-    API_MAJOR, API_MINOR, Alert, BlockSender, Buffer, HandshakeEntries, PeerInfo, PeerKey, PeerObj, PeerRequest,
-    Sender, SessionObj, TorrentId, TorrentInfo, TorrentObj, TorrentState,
+    API_MAJOR, API_MINOR, Alert, Answer, BlockSender, Buffer, HandshakeEntries, PeerInfo, PeerKey, PeerObj,
+    PeerRequest, PeerStatus, Query, Sender, SessionObj, SessionStatus, TorrentId, TorrentInfo, TorrentObj,
+    TorrentState,
 };
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -117,6 +118,14 @@ fn host() -> FakeHost {
     host.set_piece(TORRENT, 5);
     let sender = BlockSender { block: 0, sender: Sender { addr: address(), peer_id: [9; 20] } };
     host.set_block(TORRENT, 4, sender, *b"a block");
+    host.set_bytes(TORRENT, 5, *b"a piece");
+    host.set_setting("user_agent", "some");
+    host.set_data_dir("/var/some");
+    host.set_answer(Query::Session, Answer::Session(SessionStatus::default()));
+    host.set_answer(Query::Torrent(TORRENT), Answer::Torrent(Box::default()));
+    host.set_answer(Query::Peers(TORRENT), Answer::Peers(vec![PeerStatus::default()]));
+    host.set_answer(Query::Files(TORRENT), Answer::Files(Vec::new()));
+    host.set_answer(Query::Trackers(TORRENT), Answer::Trackers(Vec::new()));
     host
 }
 
@@ -131,6 +140,7 @@ fn call_session(stage: &Stage, session: &mut SessionObj) {
         on_unknown_torrent(&[8; 20], address());
         get_unchoke_priority(TORRENT, PEER);
         on_dht_request("ping", address(), b"de");
+        on_timer(5);
     }
 }
 
@@ -146,6 +156,8 @@ fn call_torrent(stage: &Stage, torrent: &mut TorrentObj) {
         on_pause();
         on_resume();
         on_add_peer(address(), 1, 2);
+        on_read_done(5, REQUEST, Ok(Buffer::from(vec![1, 2, 3])));
+        on_read_done(6, REQUEST, Err("gone".to_owned()));
         save_state();
     }
 }

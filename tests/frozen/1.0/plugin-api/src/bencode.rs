@@ -36,9 +36,16 @@ pub fn decode(input: &[u8]) -> Result<Value<'_>, DecodeError> {
 
 /// Decodes the value at the start of `input`, and returns what follows it: in a `ut_metadata` message, the block.
 pub fn decode_prefix(input: &[u8]) -> Result<(Value<'_>, &[u8]), DecodeError> {
-    let mut decoder = Decoder { input, at: 0, values: 0 };
+    let mut decoder = Decoder { input, at: 0, values: 0, most: MAX_VALUES };
     let value = decoder.value(0)?;
     Ok((value, decoder.rest()))
+}
+
+/// Decodes what the other side of this interface made, which may have as many values as it likes.
+pub(crate) fn decode_own(input: &[u8]) -> Result<Value<'_>, DecodeError> {
+    let mut decoder = Decoder { input, at: 0, values: 0, most: usize::MAX };
+    let value = decoder.value(0)?;
+    if decoder.rest().is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes) }
 }
 
 impl<'a> Value<'a> {
@@ -131,6 +138,7 @@ struct Decoder<'a> {
     input: &'a [u8],
     at: usize,
     values: usize,
+    most: usize,
 }
 
 impl<'a> Decoder<'a> {
@@ -144,7 +152,7 @@ impl<'a> Decoder<'a> {
 
     fn value(&mut self, depth: usize) -> Result<Value<'a>, DecodeError> {
         self.values += 1;
-        if self.values > MAX_VALUES {
+        if self.values > self.most {
             return Err(DecodeError::TooMany);
         }
         if depth > MAX_DEPTH {

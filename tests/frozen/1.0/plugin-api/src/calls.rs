@@ -2,10 +2,14 @@
 
 use crate::alert::Alert;
 use crate::buffer::Buffer;
-use crate::endpoint::{BlockSender, PeerKey, Sender, TorrentId};
+use crate::control::{Choking, Files, StatisticKind};
+use crate::endpoint::{BlockSender, PeerKey, PeerRequest, Sender, TorrentId};
 use crate::handle::Host;
 use crate::info::{PeerInfo, TorrentInfo};
+use crate::new_torrent::NewTorrent;
+use crate::query::{Answer, Query};
 use crate::result::HostError;
+use crate::setting::SettingValue;
 use std::net::SocketAddr;
 
 /// A line that a plugin logged.
@@ -22,6 +26,17 @@ pub struct LogLine<'a> {
     pub file: &'a str,
     /// The line in it.
     pub line: u32,
+}
+
+/// A counter or gauge that a plugin registers.
+#[derive(Copy, Clone, Debug)]
+pub struct NewStatistic<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Whether it only grows.
+    pub kind: StatisticKind,
+    /// What it counts.
+    pub doc: &'a str,
 }
 
 pub(crate) fn level_from_number(level: u32) -> log::Level {
@@ -136,6 +151,127 @@ pub trait HostCalls {
 
     /// Closes a connection.
     fn disconnect(&self, torrent: TorrentId, peer: PeerKey, reason: &str) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Sends a message by its standard number; see [`Peer::send_message`](crate::Peer::send_message).
+    fn send_message(&self, torrent: TorrentId, peer: PeerKey, id: u8, payload: &[u8]) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Says whether choke rounds decide about a peer.
+    fn set_choking(&self, torrent: TorrentId, peer: PeerKey, choking: Choking) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Connects to an address as soon as the limits allow.
+    fn connect(&self, torrent: TorrentId, addr: SocketAddr) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Adds a torrent.
+    fn add_torrent(&self, torrent: &NewTorrent) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Removes a torrent.
+    fn remove_torrent(&self, torrent: TorrentId, files: Files) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Stops a torrent's transfers.
+    fn pause_torrent(&self, torrent: TorrentId) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Starts a torrent's transfers.
+    fn resume_torrent(&self, torrent: TorrentId) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Hashes a torrent's files again.
+    fn recheck_torrent(&self, torrent: TorrentId) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Announces to a torrent's trackers.
+    fn announce_torrent(&self, torrent: TorrentId) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Sets files' priorities, by index.
+    fn set_file_priorities(&self, torrent: TorrentId, priorities: &[(u32, u8)]) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Sets pieces' priorities, by index.
+    fn set_piece_priorities(&self, torrent: TorrentId, priorities: &[(u32, u8)]) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Reads bytes of a verified piece, answered by the hook `on_read_done`.
+    fn read(&self, torrent: TorrentId, request: PeerRequest, token: u64) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Reads bytes of a verified piece and waits for them; [`HostError::InHook`] in a hook.
+    fn read_and_wait(&self, torrent: TorrentId, request: PeerRequest) -> Result<Buffer, HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Takes a block as if a peer had sent it, or this peer.
+    fn give_block(
+        &self,
+        torrent: TorrentId,
+        from: Option<PeerKey>,
+        block: PeerRequest,
+        data: &Buffer,
+    ) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Everything that is known of something: the answer of the question's name.
+    fn query(&self, query: Query) -> Result<Answer, HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// The value of a setting.
+    fn setting(&self, name: &str) -> Result<SettingValue, HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Changes settings, all or none.
+    fn set_settings(&self, settings: &[(String, SettingValue)]) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Calls the hook `on_timer` after so many microseconds.
+    fn set_timer(&self, token: u64, after: u64) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Forgets a timer.
+    fn cancel_timer(&self, token: u64) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Registers a counter or gauge; the answer is its number in this instance.
+    fn register_statistic(&self, statistic: &NewStatistic<'_>) -> Result<u32, HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Adds to a registered counter or gauge. At once, and from any thread.
+    fn add_to_statistic(&self, number: u32, difference: i64) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// Sets a registered gauge. At once, and from any thread.
+    fn set_statistic(&self, number: u32, value: i64) -> Result<(), HostError> {
+        Err(HostError::Unsupported)
+    }
+
+    /// The plugin's own folder, which exists.
+    fn data_dir(&self) -> Result<String, HostError> {
         Err(HostError::Unsupported)
     }
 }

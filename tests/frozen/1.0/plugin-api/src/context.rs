@@ -10,6 +10,7 @@ use crate::handle::Host;
 use crate::info::{PeerInfo, TorrentInfo};
 use crate::records::{Record, RecordList, RecordOut};
 use crate::result::HostError;
+use crate::session_view::Session;
 use crate::table::{RawCx, RawHandle};
 use abi_stable::std_types::ROption;
 use std::{marker::PhantomData, net::SocketAddr, ops::Deref};
@@ -36,6 +37,8 @@ macro_rules! host_value {
     }};
 }
 
+pub(crate) use host_value;
+
 /// A torrent as seen through a context or a [`Host`].
 #[derive(Copy, Clone)]
 pub struct Torrent<'a> {
@@ -47,6 +50,10 @@ pub struct Torrent<'a> {
 impl<'a> Torrent<'a> {
     pub(crate) fn new(handle: RawHandle, id: TorrentId) -> Self {
         Self { handle, id, life: PhantomData }
+    }
+
+    pub(crate) fn handle(&self) -> RawHandle {
+        self.handle
     }
 
     /// Its id.
@@ -212,6 +219,11 @@ macro_rules! contexts {
             /// Action: post an alert in this plugin's name.
             pub fn post_alert(&self, alert: &Alert<'_>) -> Result<(), HostError> {
                 Calls(self.handle).post_alert(alert)
+            }
+
+            /// The session.
+            pub fn session(&self) -> Session<'a> {
+                Session::new(self.handle)
             }
         }
 

@@ -6,14 +6,16 @@ use crate::calls::HostCalls;
 use crate::context::{Calls, Torrent, host_call};
 use crate::endpoint::TorrentId;
 use crate::result::HostError;
+use crate::session_view::Session;
 use crate::table::{RawHandle, shared_handle};
 use std::{fmt, io, sync::Arc, thread};
 
 /// A handle to the host that may be kept, cloned and used from any thread.
 ///
-/// Actions through it are queued and carried out by the session when it comes to them. Most hosts answer only some of the
-/// questions here ([`HostError::Unsupported`] for the rest): those belong into hooks, through their context. Once the plugin is
-/// removed or quarantined every call answers [`HostError::Gone`].
+/// Actions through it are queued and carried out by the session when it comes to them, in order. Questions wait until the session
+/// has come to them, after the actions before: ten seconds at most, then [`HostError::TimedOut`]. A hook must not ask through it
+/// ([`HostError::InHook`]), nor wait for a thread that does. Once the session stops, or the plugin is removed or quarantined, questions and
+/// then every call answer [`HostError::Gone`].
 pub struct Host(RawHandle);
 
 // SAFETY: made from an `Arc` of a `Send + Sync` host object; the table's functions are called with nothing but that.
@@ -41,6 +43,11 @@ impl Host {
 
     pub(crate) fn raw(&self) -> RawHandle {
         self.0
+    }
+
+    /// The session.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self.0)
     }
 
     /// A torrent of the session.

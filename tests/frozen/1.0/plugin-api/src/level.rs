@@ -4,10 +4,11 @@
 //! A row is a field of the crossing table and a bit of the mask. Rows are appended, never moved, removed or changed: their
 //! order is the interface. An object's table may have 64 fields; two are taken.
 
+use crate::buffer::Buffer;
 use crate::endpoint::Endpoint;
 use crate::info::TorrentState;
 use crate::new_torrent::NewTorrent;
-use abi_stable::std_types::{ROption, RSlice, RStr, RVec};
+use abi_stable::std_types::{ROption, RResult, RSlice, RStr, RString, RVec};
 use std::net::SocketAddr;
 
 /// From the form of one side to that of the other: a row's `(what crosses) as (what authors and hosts see)`.
@@ -40,6 +41,7 @@ conversions! {
     ['a] RStr<'a>, &'a str: |text| text.as_str(), |text| text.into();
     [] Endpoint, SocketAddr: |endpoint| endpoint.addr_or_unspecified(), |addr| addr.into();
     [] u32, TorrentState: |state| TorrentState(state), |state| state.0;
+    [] RResult<Buffer, RString>, Result<Buffer, String>: |read| read.into_result().map_err(String::from), |read| read.map_err(RString::from).into();
     [] RVec<u8>, Vec<u8>: |bytes| bytes.into(), |bytes| bytes.into();
     [] RVec<u8>, Option<NewTorrent>: |bytes| NewTorrent::from_bytes(&bytes), |torrent| torrent.map(|torrent| torrent.to_bytes()).unwrap_or_default().into();
 }

@@ -69,16 +69,22 @@ pub enum Outcome {
 pub enum HostError {
     /// The host has taken back this handle: the plugin was removed or quarantined, or the session is over.
     Gone,
-    /// This host does not offer the call, or not through this handle (a `Host` used outside of a hook cannot read).
+    /// This host does not offer the call, or not here: a simulation has no folders.
     Unsupported,
-    /// Too many actions are queued; try again later.
+    /// Too many actions are queued, or too many timers, reads or statistics are held; try again later.
     Busy,
     /// An argument makes no sense, for example a message that is too long.
     BadArgument,
-    /// No such torrent, peer, piece or block.
+    /// No such torrent, peer, piece, block, setting or statistic.
     NotFound,
     /// The host failed inside.
     Failed,
+    /// The name belongs to another plugin or to the session; the log says to whom.
+    Taken,
+    /// The call waits for the session, which waits for the hook that makes it: use the hook's context.
+    InHook,
+    /// The session did not answer in time.
+    TimedOut,
     /// A code that this version does not know.
     Unknown(i32),
 }
@@ -88,10 +94,13 @@ impl fmt::Display for HostError {
         let text = match self {
             Self::Gone => "the host has taken back this plugin's handle",
             Self::Unsupported => "the host does not offer this call here",
-            Self::Busy => "the host has too many actions queued",
+            Self::Busy => "too many actions, timers, reads or statistics",
             Self::BadArgument => "the host refused an argument",
-            Self::NotFound => "no such torrent, peer, piece or block",
+            Self::NotFound => "no such torrent, peer, piece, block, setting or statistic",
             Self::Failed => "the host failed inside the call",
+            Self::Taken => "the name belongs to another plugin or to the session",
+            Self::InHook => "a hook must not wait for the session: use its context",
+            Self::TimedOut => "the session did not answer in time",
             Self::Unknown(code) => return write!(f, "the host answered with unknown code {code}"),
         };
         f.write_str(text)
@@ -135,6 +144,9 @@ impl HostRet {
             -4 => HostError::BadArgument,
             -5 => HostError::NotFound,
             -6 => HostError::Failed,
+            -7 => HostError::Taken,
+            -8 => HostError::InHook,
+            -9 => HostError::TimedOut,
             code => HostError::Unknown(code),
         })
     }
@@ -150,6 +162,9 @@ impl From<Result<(), HostError>> for HostRet {
             Err(HostError::BadArgument) => -4,
             Err(HostError::NotFound) => -5,
             Err(HostError::Failed) => -6,
+            Err(HostError::Taken) => -7,
+            Err(HostError::InHook) => -8,
+            Err(HostError::TimedOut) => -9,
             Err(HostError::Unknown(code)) => code,
         })
     }

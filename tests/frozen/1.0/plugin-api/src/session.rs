@@ -51,4 +51,6 @@ define_level! {
     /// is returned, a bencoded dictionary, is sent as the answer's `r` in place of the standard one; nothing leaves it. A host without a DHT never calls it.
     [9] fn on_dht_request(query: (RStr<'_>) as (&str), from: (Endpoint) as (SocketAddr), message: (RSlice<'_, u8>) as (&[u8]))
         -> (RVec<u8>) as (Vec<u8>) = Vec::new();
+    /// A timer that was set with this token has run out; it is set no more.
+    [10] fn on_timer(token: (u64) as (u64));
 }

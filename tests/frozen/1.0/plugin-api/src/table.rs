@@ -7,10 +7,14 @@
 use crate::alert::Alert;
 use crate::at_work::contain;
 use crate::buffer::Buffer;
-use crate::calls::{HostCalls, LogLine, level_from_number};
-use crate::endpoint::{Endpoint, PeerKey, Sender, TorrentId};
+use crate::calls::{HostCalls, LogLine, NewStatistic, level_from_number};
+use crate::control::{Choking, Files, StatisticKind};
+use crate::endpoint::{Endpoint, PeerKey, PeerRequest, Sender, TorrentId};
+use crate::new_torrent::NewTorrent;
+use crate::query::Query;
 use crate::records::{RecordList, RecordOut};
 use crate::result::{HostError, HostRet};
+use crate::setting::settings_from_bytes;
 use abi_stable::{
     StableAbi,
     prefix_type::WithMetadata,
@@ -177,6 +181,80 @@ host_table! {
         host.send_extended(torrent, peer, name.as_str(), payload.as_slice())
     };
     fn disconnect(torrent: TorrentId, peer: PeerKey, reason: RStr<'_>) |host| host.disconnect(torrent, peer, reason.as_str());
+    fn send_message(torrent: TorrentId, peer: PeerKey, id: u8, payload: RSlice<'_, u8>) |host| {
+        host.send_message(torrent, peer, id, payload.as_slice())
+    };
+    /// Choking: 0 as usual, 1 choked, 2 unchoked.
+    fn set_choking(torrent: TorrentId, peer: PeerKey, choking: u32) |host| {
+        host.set_choking(torrent, peer, Choking::from_number(choking).ok_or(HostError::BadArgument)?)
+    };
+    fn connect(torrent: TorrentId, addr: Endpoint) |host| host.connect(torrent, addr.addr().ok_or(HostError::BadArgument)?);
+    /// A `NewTorrent` as a bencoded dictionary.
+    fn add_torrent(torrent: RSlice<'_, u8>) |host| {
+        host.add_torrent(&NewTorrent::from_bytes(torrent.as_slice()).ok_or(HostError::BadArgument)?)
+    };
+    /// Files: 0 stay, 1 are deleted.
+    fn remove_torrent(torrent: TorrentId, files: u32) |host| host.remove_torrent(torrent, Files::from_number(files));
+    fn pause_torrent(torrent: TorrentId) |host| host.pause_torrent(torrent);
+    fn resume_torrent(torrent: TorrentId) |host| host.resume_torrent(torrent);
+    fn recheck_torrent(torrent: TorrentId) |host| host.recheck_torrent(torrent);
+    fn announce_torrent(torrent: TorrentId) |host| host.announce_torrent(torrent);
+    fn set_file_priorities(torrent: TorrentId, priorities: RSlice<'_, RawPriority>) |host| {
+        host.set_file_priorities(torrent, &RawPriority::read(priorities.as_slice())?)
+    };
+    fn set_piece_priorities(torrent: TorrentId, priorities: RSlice<'_, RawPriority>) |host| {
+        host.set_piece_priorities(torrent, &RawPriority::read(priorities.as_slice())?)
+    };
+    fn read(torrent: TorrentId, request: PeerRequest, token: u64) |host| host.read(torrent, request, token);
+    fn read_and_wait(torrent: TorrentId, request: PeerRequest, out: &mut Buffer) |host| {
+        *out = host.read_and_wait(torrent, request)?;
+        Ok(())
+    };
+    /// Peer 0: of nobody.
+    fn give_block(torrent: TorrentId, peer: PeerKey, block: PeerRequest, data: &Buffer) |host| {
+        host.give_block(torrent, Some(peer).filter(|peer| peer.0 != 0), block, data)
+    };
+    /// By the number of a `Query`, answered in bencoding.
+    fn query(number: u32, torrent: TorrentId, out: &mut Buffer) |host| {
+        let query = Query::from_number(number, torrent).ok_or(HostError::Unsupported)?;
+        *out = host.query(query)?.to_bytes().into();
+        Ok(())
+    };
+    /// A `SettingValue` as a bencoded dictionary.
+    fn setting(name: RStr<'_>, out: &mut Buffer) |host| { *out = host.setting(name.as_str())?.to_bytes().into(); Ok(()) };
+    /// A bencoded dictionary of `SettingValue`s.
+    fn set_settings(settings: RSlice<'_, u8>) |host| {
+        host.set_settings(&settings_from_bytes(settings.as_slice()).ok_or(HostError::BadArgument)?)
+    };
+    /// After so many microseconds.
+    fn set_timer(token: u64, after: u64) |host| host.set_timer(token, after);
+    fn cancel_timer(token: u64) |host| host.cancel_timer(token);
+    /// Kind: 0 a counter, 1 a gauge.
+    fn register_statistic(name: RStr<'_>, kind: u32, doc: RStr<'_>, out: &mut u32) |host| {
+        let kind = StatisticKind::from_number(kind);
+        *out = host.register_statistic(&NewStatistic { name: name.as_str(), kind, doc: doc.as_str() })?;
+        Ok(())
+    };
+    fn add_to_statistic(number: u32, difference: i64) |host| host.add_to_statistic(number, difference);
+    fn set_statistic(number: u32, value: i64) |host| host.set_statistic(number, value);
+    /// A path, in UTF-8.
+    fn data_dir(out: &mut Buffer) |host| { *out = host.data_dir()?.into_bytes().into(); Ok(()) };
+}
+
+/// A priority as it crosses, of the file or piece of this index.
+#[repr(C)]
+#[derive(StableAbi, Copy, Clone)]
+pub(crate) struct RawPriority {
+    pub(crate) index: u32,
+    pub(crate) priority: u32,
+}
+
+impl RawPriority {
+    fn read(all: &[Self]) -> Result<Vec<(u32, u8)>, HostError> {
+        let read =
+            |raw: &Self| u8::try_from(raw.priority).ok().filter(|priority| *priority <= 7).map(|p| (raw.index, p));
+        all.iter().map(read).collect::<Option<_>>().ok_or(HostError::BadArgument)
+    }
 }
 
 /// A line of a plugin's log as it crosses.

@@ -19,15 +19,20 @@
 //! assert!(matches!(&host.actions()[..], [Action::Alert { kind: 10_001, .. }]));
 //! ```
 
-use crate::alert::Alert;
+mod calls;
+
 use crate::buffer::Buffer;
-use crate::calls::{HostCalls, LogLine};
-use crate::endpoint::{BlockSender, PeerKey, Sender, TorrentId};
+use crate::control::{Choking, Files};
+use crate::endpoint::{BlockSender, PeerKey, PeerRequest, Sender, TorrentId};
 use crate::glue;
 use crate::handle::Host;
 use crate::info::{PeerInfo, TorrentInfo};
+use crate::new_torrent::NewTorrent;
+use crate::query::{Answer, Query};
 use crate::result::HostError;
 use crate::session::{SessionObj, SessionPlugin};
+use crate::setting::SettingValue;
+use crate::status::Statistic;
 use crate::table::Call;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -75,6 +80,59 @@ pub enum Action {
         what: String,
         message: String,
         data: Vec<u8>,
+    },
+    SendMessage {
+        torrent: TorrentId,
+        peer: PeerKey,
+        id: u8,
+        payload: Vec<u8>,
+    },
+    SetChoking {
+        torrent: TorrentId,
+        peer: PeerKey,
+        choking: Choking,
+    },
+    Connect {
+        torrent: TorrentId,
+        addr: SocketAddr,
+    },
+    AddTorrent(NewTorrent),
+    RemoveTorrent {
+        torrent: TorrentId,
+        files: Files,
+    },
+    PauseTorrent(TorrentId),
+    ResumeTorrent(TorrentId),
+    RecheckTorrent(TorrentId),
+    AnnounceTorrent(TorrentId),
+    SetFilePriorities {
+        torrent: TorrentId,
+        priorities: Vec<(u32, u8)>,
+    },
+    SetPiecePriorities {
+        torrent: TorrentId,
+        priorities: Vec<(u32, u8)>,
+    },
+    /// The test answers it by `on_read_done`.
+    Read {
+        torrent: TorrentId,
+        request: PeerRequest,
+        token: u64,
+    },
+    GiveBlock {
+        torrent: TorrentId,
+        from: Option<PeerKey>,
+        block: PeerRequest,
+        data: Vec<u8>,
+    },
+    SetSettings(Vec<(String, SettingValue)>),
+    /// After so many microseconds; see [`FakeHost::due_timers`].
+    SetTimer {
+        token: u64,
+        after: u64,
+    },
+    CancelTimer {
+        token: u64,
     },
     /// A thread or a `Drop` panicked.
     ReportPanic {
@@ -179,6 +237,48 @@ impl FakeHost {
         blocks.insert((piece, sender.block), (sender.sender, Buffer::from(data.into())));
     }
 
+    /// What a read of this piece finds.
+    pub fn set_bytes(&self, torrent: TorrentId, piece: u32, bytes: impl Into<Vec<u8>>) {
+        let bytes = Buffer::from(bytes.into());
+        self.state().torrents.entry(torrent).or_default().bytes.insert(piece, bytes);
+    }
+
+    /// What the session answers to a question about everything of something. Without it, torrents, pieces and the plugin's own statistics are
+    /// known from what else the test said, and of the rest there is nothing.
+    pub fn set_answer(&self, query: Query, answer: Answer) {
+        let mut state = self.state();
+        state.answers.retain(|(other, _)| *other != query);
+        state.answers.push((query, answer));
+    }
+
+    /// A setting of the session, which the plugin may then read and set.
+    pub fn set_setting(&self, name: &str, value: impl Into<SettingValue>) {
+        self.state().settings.insert(name.to_owned(), value.into());
+    }
+
+    /// The folder for data of plugins. It must exist; without it there is none.
+    pub fn set_data_dir(&self, folder: &str) {
+        self.state().data_dir = Some(folder.to_owned());
+    }
+
+    /// The tokens of the timers that have run out by now, in order, each once: for `on_timer`.
+    pub fn due_timers(&self) -> Vec<u64> {
+        let mut state = self.state();
+        let now = state.now;
+        let mut due: Vec<(u64, u64)> =
+            state.timers.iter().filter(|(_, at)| **at <= now).map(|(token, at)| (*at, *token)).collect();
+        due.sort_unstable();
+        for (_, token) in &due {
+            state.timers.remove(token);
+        }
+        due.into_iter().map(|(_, token)| token).collect()
+    }
+
+    /// The counters and gauges that the plugin registered.
+    pub fn statistics(&self) -> Vec<Statistic> {
+        self.state().statistics.clone()
+    }
+
     /// What the plugin asked for since this was last called.
     pub fn actions(&self) -> Vec<Action> {
         std::mem::take(&mut self.state().actions)
@@ -215,6 +315,12 @@ struct State {
     torrents: BTreeMap<TorrentId, FakeTorrent>,
     actions: Vec<Action>,
     log: Vec<String>,
+    answers: Vec<(Query, Answer)>,
+    settings: BTreeMap<String, SettingValue>,
+    data_dir: Option<String>,
+    /// When each runs out.
+    timers: BTreeMap<u64, u64>,
+    statistics: Vec<Statistic>,
 }
 
 #[derive(Default)]
@@ -224,111 +330,11 @@ struct FakeTorrent {
     peers: BTreeMap<PeerKey, FakePeer>,
     have: BTreeSet<u32>,
     blocks: BTreeMap<(u32, u32), (Sender, Buffer)>,
+    bytes: BTreeMap<u32, Buffer>,
 }
 
 #[derive(Default)]
 struct FakePeer {
     info: PeerInfo,
     supports: BTreeSet<String>,
-}
-
-impl HostCalls for FakeHost {
-    fn is_gone(&self) -> bool {
-        self.state().gone
-    }
-
-    fn now(&self) -> u64 {
-        self.state().now
-    }
-
-    fn random(&self) -> u64 {
-        // splitmix64
-        let mut state = self.state();
-        state.random = state.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state.random ^ (state.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn log(&self, line: &LogLine<'_>) {
-        self.state().log.push(format!("{} {}", line.level, line.message));
-    }
-
-    fn report_panic(&self, text: &str) {
-        self.state().actions.push(Action::ReportPanic { text: text.to_owned() });
-    }
-
-    fn host(&self) -> Result<Host, HostError> {
-        Ok(self.handle())
-    }
-
-    fn post_alert(&self, alert: &Alert<'_>) -> Result<(), HostError> {
-        self.record(Action::Alert {
-            kind: alert.kind(),
-            category: alert.category(),
-            torrent: alert.torrent(),
-            what: alert.what().to_owned(),
-            message: alert.message().to_owned(),
-            data: alert.data().to_vec(),
-        })
-    }
-
-    fn torrent_info(&self, torrent: TorrentId) -> Result<TorrentInfo, HostError> {
-        self.of_torrent(torrent, |torrent| Some(torrent.info))
-    }
-
-    fn metadata(&self, torrent: TorrentId) -> Result<Buffer, HostError> {
-        self.of_torrent(torrent, |torrent| torrent.metadata.clone())
-    }
-
-    fn peers(&self, torrent: TorrentId) -> Result<Vec<PeerKey>, HostError> {
-        self.of_torrent(torrent, |torrent| Some(torrent.peers.keys().copied().collect()))
-    }
-
-    fn has_piece(&self, torrent: TorrentId, piece: u32) -> Result<bool, HostError> {
-        self.of_torrent(torrent, |torrent| Some(torrent.have.contains(&piece)))
-    }
-
-    fn block_senders(&self, torrent: TorrentId, piece: u32) -> Result<Vec<BlockSender>, HostError> {
-        self.of_torrent(torrent, |torrent| {
-            let blocks = torrent.blocks.range((piece, 0)..=(piece, u32::MAX));
-            Some(blocks.map(|((_, block), (sender, _))| BlockSender { block: *block, sender: *sender }).collect())
-        })
-    }
-
-    fn read_block(&self, torrent: TorrentId, piece: u32, block: u32) -> Result<Buffer, HostError> {
-        self.of_torrent(torrent, |torrent| torrent.blocks.get(&(piece, block)).map(|(_, data)| data.clone()))
-    }
-
-    fn watch_piece(&self, torrent: TorrentId, piece: u32) -> Result<(), HostError> {
-        self.record(Action::WatchPiece { torrent, piece })
-    }
-
-    fn give_metadata(&self, torrent: TorrentId, info: &[u8]) -> Result<(), HostError> {
-        self.record(Action::GiveMetadata { torrent, info: info.to_vec() })
-    }
-
-    fn add_peer(&self, torrent: TorrentId, addr: SocketAddr, source: u32, pex_flags: u8) -> Result<(), HostError> {
-        self.record(Action::AddPeer { torrent, addr, source, pex_flags })
-    }
-
-    fn ban(&self, torrent: TorrentId, sender: &Sender, reason: &str) -> Result<(), HostError> {
-        self.record(Action::Ban { torrent, sender: *sender, reason: reason.to_owned() })
-    }
-
-    fn peer_info(&self, torrent: TorrentId, peer: PeerKey) -> Result<PeerInfo, HostError> {
-        self.of_peer(torrent, peer, |peer| peer.info)
-    }
-
-    fn peer_supports(&self, torrent: TorrentId, peer: PeerKey, name: &str) -> Result<bool, HostError> {
-        self.of_peer(torrent, peer, |peer| peer.supports.contains(name))
-    }
-
-    fn send_extended(&self, torrent: TorrentId, peer: PeerKey, name: &str, payload: &[u8]) -> Result<(), HostError> {
-        self.record(Action::SendExtended { torrent, peer, name: name.to_owned(), payload: payload.to_vec() })
-    }
-
-    fn disconnect(&self, torrent: TorrentId, peer: PeerKey, reason: &str) -> Result<(), HostError> {
-        self.record(Action::Disconnect { torrent, peer, reason: reason.to_owned() })
-    }
 }

@@ -1,11 +1,12 @@
 //! The torrent's level: one object for each torrent that a plugin takes part in.
 
-use crate::endpoint::{Endpoint, PeerKey};
+use crate::buffer::Buffer;
+use crate::endpoint::{Endpoint, PeerKey, PeerRequest};
 use crate::glue::Slot;
 use crate::info::TorrentState;
 use crate::level::define_level;
 use crate::peer::PeerObj;
-use abi_stable::std_types::{ROption, RSlice, RVec};
+use abi_stable::std_types::{ROption, RResult, RSlice, RString, RVec};
 use std::net::SocketAddr;
 
 impl TorrentObj {
@@ -48,4 +49,7 @@ define_level! {
     [10] fn save_state() -> (RVec<u8>) as (Vec<u8>) = Vec::new();
     /// What `save_state` returned for this torrent, possibly of another version. Called once, right after `new_torrent`.
     [11] fn load_state(state: (RSlice<'_, u8>) as (&[u8]));
+    /// What a hook of this plugin asked [`read`](crate::Torrent::read) for, with its token: the bytes, or why there are none.
+    [12] fn on_read_done(token: (u64) as (u64), request: (PeerRequest) as (PeerRequest),
+        data: (RResult<Buffer, RString>) as (Result<Buffer, String>));
 }

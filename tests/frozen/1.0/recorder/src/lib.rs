@@ -1,7 +1,7 @@
 //! A plugin for tests that implements every hook. It must never be installed.
 //!
-//! Each call becomes an alert: the hook's name, and its arguments as text. If `at` in the settings is the hook's name, it answers
-//! what `do` says: `handled`, `detach`, `error`. `ids = "4 200"` swaps two message numbers, `priority` answers `get_unchoke_priority`,
+//! Each call becomes an alert: the hook's name, and its arguments as text. If `at` in the settings is the hook's name, or its level and its
+//! name (`peer.tick`), it answers what `do` says: `handled`, `detach`, `error`; or it panics for `panic`. `ids = "4 200"` swaps two message numbers, `priority` answers `get_unchoke_priority`,
 //! `hash` (40 hexadecimal digits) is the torrent given for an unknown one.
 
 use reef_plugin_api::{
@@ -35,13 +35,15 @@ impl Orders {
     /// Records a call and answers as ordered.
     fn record(
         &self,
-        name: &str,
+        (level, name): (&str, &str),
         arguments: &dyn Debug,
         post: impl FnOnce(&Alert<'_>) -> Result<(), HostError>,
     ) -> HookResult {
         // What is said while a session ends, or by a torrent that is gone, may find nobody.
         let _ = post(&Alert::new(Alert::USER_KIND, 1, name, &format!("{arguments:?}")));
-        match self.act.as_deref().filter(|_| self.at.as_deref() == Some(name)) {
+        let is_meant = |at: &&str| *at == name || at.split_once('.') == Some((level, name));
+        match self.act.as_deref().filter(|_| self.at.as_deref().is_some_and(|at| is_meant(&at))) {
+            Some("panic") => panic!("ordered to panic"),
             Some("handled") => Ok(Flow::Handled),
             Some("detach") => Ok(Flow::Detach),
             Some("error") => Err(PluginError::new("ordered to fail")),
@@ -66,9 +68,9 @@ struct RecorderPeer(Arc<Orders>);
 
 /// Methods that record and answer.
 macro_rules! recorded {
-    ($cx:ident: $($name:ident($($arg:ident: $ty:ty),*);)*) => { $(
+    ($cx:ident $level:literal: $($name:ident($($arg:ident: $ty:ty),*);)*) => { $(
         fn $name(&mut self, cx: &mut $cx<'_>, $($arg: $ty),*) -> HookResult {
-            self.0.record(stringify!($name), &($(&$arg,)*), |alert| cx.post_alert(alert))
+            self.0.record(($level, stringify!($name)), &($(&$arg,)*), |alert| cx.post_alert(alert))
         }
     )* };
 }
@@ -81,7 +83,7 @@ impl SessionPlugin for Recorder {
         Ok(Self(Arc::new(Orders::new(settings))))
     }
     fn new_torrent(&mut self, cx: &mut SessionCx<'_>, torrent: TorrentId) -> Result<Option<TorrentObj>, PluginError> {
-        self.0.record("new_torrent", &torrent, |alert| cx.post_alert(alert))?;
+        self.0.record(("session", "new_torrent"), &torrent, |alert| cx.post_alert(alert))?;
         Ok(Some(TorrentObj::new(RecorderTorrent(self.0.clone()))))
     }
     fn on_alert(&mut self, cx: &mut SessionCx<'_>, alert: &Alert<'_>) -> HookResult {
@@ -89,7 +91,7 @@ impl SessionPlugin for Recorder {
         if alert.kind() >= Alert::USER_KIND {
             return Ok(Flow::Pass);
         }
-        self.0.record("on_alert", &alert.what(), |alert| cx.post_alert(alert))
+        self.0.record(("session", "on_alert"), &alert.what(), |alert| cx.post_alert(alert))
     }
     fn on_unknown_torrent(
         &mut self,
@@ -97,7 +99,7 @@ impl SessionPlugin for Recorder {
         info_hash: &[u8; 20],
         _: SocketAddr,
     ) -> Result<Option<NewTorrent>, PluginError> {
-        self.0.record("on_unknown_torrent", info_hash, |alert| cx.post_alert(alert))?;
+        self.0.record(("session", "on_unknown_torrent"), info_hash, |alert| cx.post_alert(alert))?;
         Ok(self.0.torrent())
     }
     fn get_unchoke_priority(
@@ -106,15 +108,27 @@ impl SessionPlugin for Recorder {
         torrent: TorrentId,
         _: PeerKey,
     ) -> Result<Option<u64>, PluginError> {
-        self.0.record("get_unchoke_priority", &torrent, |alert| cx.post_alert(alert))?;
+        self.0.record(("session", "get_unchoke_priority"), &torrent, |alert| cx.post_alert(alert))?;
         Ok(self.0.priority)
     }
-    fn save_state(&mut self, _: &mut SessionCx<'_>) -> Result<Vec<u8>, PluginError> {
+    fn on_dht_request(
+        &mut self,
+        cx: &mut SessionCx<'_>,
+        query: &str,
+        _: SocketAddr,
+        _: &[u8],
+    ) -> Result<Vec<u8>, PluginError> {
+        self.0.record(("session", "on_dht_request"), &query, |alert| cx.post_alert(alert))?;
+        Ok(Vec::new())
+    }
+    fn save_state(&mut self, cx: &mut SessionCx<'_>) -> Result<Vec<u8>, PluginError> {
+        self.0.record(("session", "save_state"), &(), |alert| cx.post_alert(alert))?;
         Ok(b"session".to_vec())
     }
-    recorded! { SessionCx:
+    recorded! { SessionCx "session":
         added();
         on_tick();
+        on_timer(token: u64);
         abort();
         load_state(state: &[u8]);
     }
@@ -122,13 +136,14 @@ impl SessionPlugin for Recorder {
 
 impl TorrentPlugin for RecorderTorrent {
     fn new_connection(&mut self, cx: &mut TorrentCx<'_>, _: PeerKey) -> Result<Option<PeerObj>, PluginError> {
-        self.0.record("new_connection", &(), |alert| cx.post_alert(alert))?;
+        self.0.record(("torrent", "new_connection"), &(), |alert| cx.post_alert(alert))?;
         Ok(Some(PeerObj::new(RecorderPeer(self.0.clone()))))
     }
-    fn save_state(&mut self, _: &mut TorrentCx<'_>) -> Result<Vec<u8>, PluginError> {
+    fn save_state(&mut self, cx: &mut TorrentCx<'_>) -> Result<Vec<u8>, PluginError> {
+        self.0.record(("torrent", "save_state"), &(), |alert| cx.post_alert(alert))?;
         Ok(b"torrent".to_vec())
     }
-    recorded! { TorrentCx:
+    recorded! { TorrentCx "torrent":
         on_piece_pass(piece: u32);
         on_piece_failed(piece: u32);
         tick();
@@ -138,6 +153,7 @@ impl TorrentPlugin for RecorderTorrent {
         on_state(state: TorrentState);
         on_add_peer(addr: SocketAddr, source: u32, flags: u32);
         on_metadata();
+        on_read_done(token: u64, request: PeerRequest, data: Result<Buffer, String>);
         load_state(state: &[u8]);
     }
 }
@@ -145,13 +161,13 @@ impl TorrentPlugin for RecorderTorrent {
 impl PeerPlugin for RecorderPeer {
     fn add_handshake(&mut self, cx: &mut PeerCx<'_>, entries: &mut HandshakeEntries) -> HookResult {
         entries.extension("x_recorder");
-        self.0.record("add_handshake", &(), |alert| cx.post_alert(alert))
+        self.0.record(("peer", "add_handshake"), &(), |alert| cx.post_alert(alert))
     }
     fn on_piece(&mut self, cx: &mut PeerCx<'_>, request: PeerRequest, data: &Buffer) -> HookResult {
-        self.0.record("on_piece", &(request, data.len()), |alert| cx.post_alert(alert))
+        self.0.record(("peer", "on_piece"), &(request, data.len()), |alert| cx.post_alert(alert))
     }
     fn message_ids(&mut self, cx: &mut PeerCx<'_>) -> Result<Vec<u8>, PluginError> {
-        self.0.record("message_ids", &(), |alert| cx.post_alert(alert))?;
+        self.0.record(("peer", "message_ids"), &(), |alert| cx.post_alert(alert))?;
         let Some(swapped) = &self.0.ids else { return Ok(Vec::new()) };
         let mut table: Vec<u8> = (0..=u8::MAX).collect();
         if let Some((a, b)) = swapped.split_once(' ') {
@@ -160,10 +176,11 @@ impl PeerPlugin for RecorderPeer {
         }
         Ok(table)
     }
-    fn save_state(&mut self, _: &mut PeerCx<'_>) -> Result<Vec<u8>, PluginError> {
+    fn save_state(&mut self, cx: &mut PeerCx<'_>) -> Result<Vec<u8>, PluginError> {
+        self.0.record(("peer", "save_state"), &(), |alert| cx.post_alert(alert))?;
         Ok(b"peer".to_vec())
     }
-    recorded! { PeerCx:
+    recorded! { PeerCx "peer":
         on_handshake(reserved: &[u8; 8]);
         on_extension_handshake(dict: &[u8]);
         on_extended(name: &str, payload: &[u8]);
