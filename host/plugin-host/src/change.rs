@@ -10,27 +10,62 @@ use crate::host::{PluginHost, PluginInfo, PluginState};
 use crate::image::{FileInfo, Image, PluginFile};
 use reef_engine::hooks::{PeerEvent, PeerRef};
 use reef_engine::{Action, Actions, Alert, ConnId, View};
+use reef_plugin_api::manifest::Manifest;
 use reef_plugin_api::{Call, Outcome, PeerKey, TorrentId};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-/// A plugin file that was read, checked and mapped, ready to be started. Making one takes the time of reading the file, so
-/// do it on a thread that may wait.
+/// A plugin file that was read and checked, ready to be started. Making one takes the time of reading the file, so do it on a
+/// thread that may wait.
 pub struct PluginImage {
     pub(crate) info: FileInfo,
-    pub(crate) image: &'static Image,
+    file: PluginFile,
+    /// `None` for a plugin that is mapped in a process of its own.
+    image: Option<&'static Image>,
+}
+
+/// Reads plugin files as one host will start them, on any thread.
+#[derive(Clone, Default, Debug)]
+pub struct Loader {
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// The names of plugins that run in processes of their own.
+    pub(crate) isolated: BTreeSet<String>,
+}
+
+impl Loader {
+    /// Reads and checks a file, and maps it unless the plugin runs in a process of its own.
+    ///
+    /// # Errors
+    /// Any [`Problem`] but `Init`, `Duplicate` and `NotLoaded`.
+    pub fn open(&self, path: &Path) -> Result<PluginImage, LoadError> {
+        let file = PluginFile::read(path);
+        file.and_then(|file| self.image(path, file)).map_err(|problem| LoadError::new(path, problem))
+    }
+
+    pub(crate) fn image(&self, path: &Path, file: PluginFile) -> Result<PluginImage, Problem> {
+        let is_isolated = self.isolated.contains(&file.manifest.name);
+        let image = if is_isolated { None } else { Some(file.image(self.cache_dir.as_deref())?) };
+        Ok(PluginImage { info: file.info(path), file, image })
+    }
 }
 
 impl PluginImage {
-    /// Reads, checks and maps a file. Private copies are made in `cache_dir`, or in the user's cache.
+    /// Reads, checks and maps a file. Private copies are made in `cache_dir`, or in the user's cache. For a host that runs plugins in
+    /// processes of their own use its [`Loader`]: what is mapped here has run code of the plugin in this process.
     ///
     /// # Errors
     /// Any [`Problem`] but `Init`, `Duplicate` and `NotLoaded`.
     pub fn open(path: &Path, cache_dir: Option<&Path>) -> Result<Self, LoadError> {
-        let failed = |problem| LoadError::new(path, problem);
-        let file = PluginFile::read(path).map_err(failed)?;
-        let image = file.image(cache_dir).map_err(failed)?;
-        Ok(Self { info: file.info(path), image })
+        Loader { cache_dir: cache_dir.map(Path::to_owned), ..Loader::default() }.open(path)
+    }
+
+    /// Its library in this process.
+    pub(crate) fn mapped(&self, cache_dir: Option<&Path>) -> Result<&'static Image, Problem> {
+        self.image.map_or_else(|| self.file.image(cache_dir), Ok)
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.file.manifest
     }
 
     /// What it says of itself.

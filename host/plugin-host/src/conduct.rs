@@ -53,13 +53,13 @@ impl Conduct {
     }
 
     /// The watchdog saw a hook overrun its time. Returns the reason to quarantine the plugin, if that was one too many.
-    pub(crate) fn overran(&mut self, seen: &Overrun, limits: &Limits) -> Option<String> {
+    pub(crate) fn overran(&mut self, seen: &Overrun, budget: Duration, limits: &Limits) -> Option<String> {
         self.overruns.retain(|at| seen.at.saturating_sub(*at) < MINUTE);
         self.overruns.push_back(seen.at);
         let count = self.overruns.len();
         let excess = limits.overruns != 0 && count > limits.overruns as usize;
         excess.then(|| {
-            let (lasted, budget) = (seen.lasted.as_millis(), limits.budget.as_millis());
+            let (lasted, budget) = (seen.lasted.as_millis(), budget.as_millis());
             format!(
                 "its hooks overran their {budget} ms {count} times in a minute, {} with {lasted} ms",
                 seen.hook.name()
@@ -108,7 +108,7 @@ mod tests {
         let mut overruns = |second| {
             let at = Duration::from_secs(second);
             let seen = Overrun { plugin: 0, hook: HookId::ADDED, lasted: Duration::from_millis(34), at };
-            conduct.overran(&seen, &LIMITS)
+            conduct.overran(&seen, LIMITS.budget, &LIMITS)
         };
         assert_eq!([overruns(0), overruns(30), overruns(70)], [None, None, None]);
         let expected = "its hooks overran their 10 ms 3 times in a minute, added with 34 ms";

@@ -4,13 +4,14 @@
 //! found and whenever they were loaded. A plugin that misbehaved is quarantined: its handle is taken back and
 //! its objects are dropped, and nothing of it is called again.
 
-use crate::change::{Change, PluginImage};
+use crate::change::{Change, Loader, PluginImage};
 use crate::conduct::{Conduct, Limits};
 use crate::discover::{discover, rank};
 use crate::error::{LoadError, Problem};
 use crate::events::{HookId, session_events};
 use crate::handle::{Identity, InstanceHandle, Mailroom, Request};
 use crate::image::{Image, PluginFile};
+use crate::isolation::{Isolation, Launch, Process};
 use crate::objects::{Peers, Torrents};
 use crate::quarantine::QuarantineFolder;
 use crate::question::Question;
@@ -20,7 +21,8 @@ use reef_engine::{Action, Actions, Alert, ConnId, Control};
 use reef_plugin_api::{Call, Host, Outcome, SessionObj};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// What a [`PluginHost`] starts from.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +41,11 @@ pub struct PluginHostConfig {
     pub quarantine: Option<QuarantineFolder>,
     /// The folder in which each plugin may have a folder of its own, by its name; none if they are to have none.
     pub data_dir: Option<PathBuf>,
+    /// The plugins that run in processes of their own, by name.
+    pub isolation: BTreeMap<String, Isolation>,
+    /// The program that runs them: one that calls [`crate::run_plugin_process`] when it is started with [`crate::PLUGIN_PROCESS`], and is
+    /// built of the same sources as this one. `None`: such plugins are not loaded.
+    pub plugin_program: Option<PathBuf>,
 }
 
 /// A plugin of a session, as it is now.
@@ -59,6 +66,8 @@ pub struct PluginInfo {
     pub state: PluginState,
     /// The extension messages that it has claimed, by name.
     pub extensions: Vec<String>,
+    /// The number of the process of its own that it runs in, or ran in.
+    pub process: Option<u32>,
 }
 
 /// Whether a plugin takes part in its session.
@@ -74,10 +83,18 @@ pub enum PluginState {
     },
 }
 
+/// Where an instance runs.
+pub(crate) enum Runs {
+    /// In this process.
+    Here(&'static Image),
+    /// In one of its own, which ends with its last object.
+    Apart(Weak<Process>, Isolation),
+}
+
 /// One instance of an image.
 pub(crate) struct Plugin {
     pub(crate) info: PluginInfo,
-    pub(crate) image: &'static Image,
+    pub(crate) runs: Runs,
     pub(crate) handle: Arc<InstanceHandle>,
     /// `None` once it has left: detached or quarantined.
     pub(crate) session: Option<SessionObj>,
@@ -95,6 +112,16 @@ pub(crate) struct Plugin {
     pub(crate) fault: Option<String>,
     /// It left in order: nobody needs to hear of it.
     pub(crate) hidden: bool,
+}
+
+impl Plugin {
+    /// How long a hook of it may take. One in a process of its own also waits for a processor, and has a deadline: half of it.
+    fn budget(&self, limits: &Limits) -> Duration {
+        match &self.runs {
+            Runs::Here(_) => limits.budget,
+            Runs::Apart(_, isolation) => limits.budget.max(isolation.deadline / 2),
+        }
+    }
 }
 
 /// The plugins of one session. Give it to the session as its hooks.
@@ -152,10 +179,9 @@ impl PluginHost {
     /// log and in the result each; the others go on. Of two plugins with one name the first wins.
     pub fn load_search(&mut self, path: &SearchPath) -> Vec<LoadError> {
         let (found, mut errors) = discover(path, |name| self.loaded_from(name));
+        let loader = self.loader();
         for (file, plugin) in found {
-            let image = plugin.image(self.config.cache_dir.as_deref());
-            let image = image.map(|image| PluginImage { info: plugin.info(&file), image });
-            if let Err(problem) = image.and_then(|image| self.start(&image)) {
+            if let Err(problem) = loader.image(&file, plugin).and_then(|image| self.start(&image)) {
                 errors.push(LoadError::new(&file, problem));
             }
         }
@@ -184,9 +210,9 @@ impl PluginHost {
             None => Ok(file),
         });
         let started = read.and_then(|file| {
-            let image = file.image(self.config.cache_dir.as_deref())?;
-            self.config.settings.insert(file.manifest.name.clone(), settings.to_owned());
-            let index = self.start(&PluginImage { info: file.info(path), image })?;
+            let image = self.loader().image(path, file)?;
+            self.config.settings.insert(image.info.name.clone(), settings.to_owned());
+            let index = self.start(&image)?;
             self.plugins.get(index).map(|plugin| plugin.info.clone()).ok_or(Problem::NotLoaded)
         });
         started.map_err(|problem| LoadError::new(path, problem))
@@ -277,8 +303,22 @@ impl PluginHost {
     /// Which lines of plugins' logs are made. It counts for all sessions of the process that use the same images.
     pub fn set_max_log_level(&self, level: log::LevelFilter) {
         for plugin in &self.plugins {
-            plugin.image.root.set_log_level(level);
+            match &plugin.runs {
+                Runs::Here(image) => image.root.set_log_level(level),
+                Runs::Apart(process, _) => {
+                    if let Some(process) = process.upgrade() {
+                        process.set_log_level(level);
+                    }
+                }
+            }
         }
+    }
+
+    /// Reads plugin files for this host, on other threads.
+    #[must_use]
+    pub fn loader(&self) -> Loader {
+        let isolated = self.config.isolation.keys().cloned().collect();
+        Loader { cache_dir: self.config.cache_dir.clone(), isolated }
     }
 
     /// Has `tell` called, from a thread of its own, while a hook is stuck that the session waits for.
@@ -321,9 +361,8 @@ impl PluginHost {
 
     /// Starts an instance on trial: nobody asks it yet.
     pub(crate) fn instantiate(&mut self, image: &PluginImage) -> Result<usize, Problem> {
-        let PluginImage { info: about, image } = image;
+        let about = &image.info;
         let name = about.name.as_str();
-        let settings = self.config.settings.get(name).map(String::as_str).unwrap_or_default();
         let index = self.plugins.len();
         let identity = Identity {
             name: name.to_owned(),
@@ -335,13 +374,13 @@ impl PluginHost {
         self.mailroom.enter_hooks();
         self.beat.name_plugin(index, name);
         self.sequence += 1;
-        self.beat.enter(self.sequence, index, HookId::CREATE);
-        let session = image.root.init(Host::from_shared(handle.clone()), settings, log::max_level());
+        // Starting a process takes longer than a hook may, and has a limit of its own.
+        if !self.config.isolation.contains_key(name) {
+            self.beat.enter(self.sequence, index, HookId::CREATE);
+        }
+        let created = self.create(image, &handle);
         self.beat.leave();
-        let session = session.map_err(|reason| {
-            handle.revoke();
-            Problem::Init { name: name.to_owned(), reason }
-        })?;
+        let (session, runs) = created.inspect_err(|_| handle.revoke())?;
         let info = PluginInfo {
             name: about.name.clone(),
             version: about.version.clone(),
@@ -350,10 +389,14 @@ impl PluginHost {
             path: about.path.clone(),
             state: PluginState::Loaded,
             extensions: Vec::new(),
+            process: match &runs {
+                Runs::Here(_) => None,
+                Runs::Apart(process, _) => process.upgrade().map(|process| process.id()),
+            },
         };
         self.plugins.push(Plugin {
             info,
-            image,
+            runs,
             handle,
             events: session_events(session.hooks()),
             session: Some(session),
@@ -366,6 +409,26 @@ impl PluginHost {
             hidden: false,
         });
         Ok(index)
+    }
+
+    /// Makes the session object of an instance, here or in a process of its own.
+    fn create(&self, image: &PluginImage, handle: &Arc<InstanceHandle>) -> Result<(SessionObj, Runs), Problem> {
+        let name = image.info.name.as_str();
+        let failed = |reason| Problem::Init { name: name.to_owned(), reason };
+        let settings = self.config.settings.get(name).map(String::as_str).unwrap_or_default();
+        let cache_dir = self.config.cache_dir.as_deref();
+        let Some(isolation) = self.config.isolation.get(name) else {
+            let image = image.mapped(cache_dir)?;
+            let session = image.root.init(Host::from_shared(handle.clone()), settings, log::max_level());
+            return Ok((session.map_err(failed)?, Runs::Here(image)));
+        };
+        let no_program =
+            || "this host has no program to run it in a process of its own: name one, or do not isolate it";
+        let program = self.config.plugin_program.as_deref().ok_or_else(|| failed(no_program().to_owned()))?;
+        let (path, manifest, isolation) = (&image.info.path, image.manifest(), *isolation);
+        let launch = Launch { program, path, manifest, cache_dir, settings, isolation };
+        let (process, session) = Process::start(&launch, handle).map_err(failed)?;
+        Ok((session, Runs::Apart(process, isolation)))
     }
 
     /// Says that a plugin takes part.
@@ -441,8 +504,15 @@ impl PluginHost {
         self.mailroom.clear_pending();
         for seen in self.beat.take_overruns() {
             let limits = self.config.limits;
-            let plugin = self.plugins.get_mut(seen.plugin);
-            if let Some(reason) = plugin.and_then(|plugin| plugin.conduct.overran(&seen, &limits)) {
+            let Some(plugin) = self.plugins.get_mut(seen.plugin) else { continue };
+            let budget = plugin.budget(&limits);
+            // Of one that is out more has been said already.
+            if plugin.info.state != PluginState::Loaded || seen.lasted < budget {
+                continue;
+            }
+            let (name, millis, hook) = (&plugin.info.name, seen.lasted.as_millis(), seen.hook.name());
+            log::warn!("plugin {name} took at least {millis} ms in {hook}, where it has {} ms", budget.as_millis());
+            if let Some(reason) = plugin.conduct.overran(&seen, budget, &limits) {
                 self.quarantine(seen.plugin, &reason, actions);
             }
         }

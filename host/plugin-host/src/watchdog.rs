@@ -94,10 +94,8 @@ impl Beat {
             }
             Seen::Overran { word, lasted } => {
                 let (plugin, hook) = self.read(word);
-                let (name, millis, budget) = (self.name(plugin), lasted.as_millis(), self.budget.as_millis());
                 let mut overruns = lock(&self.overruns);
                 if overruns.len() < MAX_OVERRUNS {
-                    log::warn!("plugin {name} took at least {millis} ms in {}, where it has {budget} ms", hook.name());
                     overruns.push(Overrun { plugin, hook, lasted, at: now });
                 }
                 drop(overruns);

@@ -5,12 +5,16 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use reef_plugin_host::{PLUGIN_PROCESS, run_plugin_process};
 
 use cli::args::{Cli, Command};
 use cli::failure::{Exit, Outcome};
 use cli::{check, completions, create, demo, get, log, out, plugin, seed, settings, show, signals};
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == PLUGIN_PROCESS) {
+        return run_plugin_process();
+    }
     let outcome = match Cli::try_parse() {
         Ok(cli) => run(cli),
         Err(message) => Ok(say(&message)),

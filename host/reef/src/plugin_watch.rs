@@ -7,7 +7,7 @@
 use crate::rt::block_on;
 use crate::session::Session;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
-use reef_plugin_host::{Change, PluginImage, PluginInfo, inspect};
+use reef_plugin_host::{Change, PluginInfo, inspect};
 use std::collections::{BTreeMap, BTreeSet};
 use std::env::consts::DLL_EXTENSION;
 use std::fs;
@@ -116,7 +116,7 @@ impl Files {
 
 /// Loads a file, or puts it in the place of the plugin of its name.
 fn put_in(session: &Session, path: &Path) {
-    match PluginImage::open(path, None) {
+    match session.open_plugin(path) {
         // What does not start is said in the log by the host.
         Ok(image) => drop(block_on(session.change_plugin(Change::Replace(image)))),
         Err(error) => log::warn!("{error}"),

@@ -2,7 +2,7 @@
 
 use reef_engine::hooks::Hooks;
 use reef_engine::{Action, Alert, NoHooks};
-use reef_plugin_host::{Change, LoadError, PluginHost, PluginInfo};
+use reef_plugin_host::{Change, LoadError, Loader, PluginHost, PluginInfo};
 
 /// The plugins of a session: its hooks, what their own threads ask for, and what they want kept.
 pub trait Plugins: Hooks + Send {
@@ -18,6 +18,11 @@ pub trait Plugins: Hooks + Send {
     /// The plugins as they are now.
     fn list(&self) -> Vec<PluginInfo> {
         Vec::new()
+    }
+
+    /// What reads the files of plugins as they will be started here, on any thread.
+    fn loader(&self) -> Loader {
+        Loader::default()
     }
 
     /// Has a change made at the engine's next [`reef_engine::Command::PluginsChanged`].
@@ -63,6 +68,10 @@ impl Plugins for PluginHost {
 
     fn list(&self) -> Vec<PluginInfo> {
         self.plugins()
+    }
+
+    fn loader(&self) -> Loader {
+        Self::loader(self)
     }
 
     fn request_change(&mut self, change: Change) {

@@ -83,7 +83,11 @@ impl Rig {
         }
         let settings = plugins.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let cache_dir = Some(folder.path().join("cache"));
-        let config = PluginHostConfig { settings: settings.collect(), saved, cache_dir, ..PluginHostConfig::default() };
+        // The program that includes this file says where its plugins run.
+        let (isolation, plugin_program) = crate::isolation(plugins);
+        let settings = settings.collect();
+        let config =
+            PluginHostConfig { settings, saved, cache_dir, isolation, plugin_program, ..PluginHostConfig::default() };
         let mut host = PluginHost::new(config);
         let errors = host.load_dirs(&[folder.path().to_owned()]);
         let errors = errors.iter().map(LoadError::to_string).collect();
@@ -130,7 +134,7 @@ impl Rig {
     /// Another version of the evil plugin under this name.
     pub(crate) fn version(&self, name: &str, version: &str) -> PluginImage {
         let path = write_version(self.folder.path(), name, version);
-        PluginImage::open(&path, Some(&self.folder.path().join("cache"))).expect("a plugin")
+        self.host.loader().open(&path).expect("a plugin")
     }
 
     /// Which hooks were called since the last time, as `plugin hook`, and what else was asked for.

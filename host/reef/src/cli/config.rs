@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use reef_engine::settings::{Settings, Value};
+use reef_plugin_host::Isolation;
 
 use super::args::{NetworkArgs, SessionArgs};
 use super::failure::Failure;
 use super::forms::{Listen, parse_listen};
+use super::isolation;
 use super::text::parse_size;
 
 /// What the user wants of every session.
@@ -26,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<Listen>,
     /// What each plugin is told: the tables `[plugins.<name>]`.
     pub(crate) plugins: BTreeMap<String, toml::Table>,
+    /// The plugins that run in processes of their own (`isolation` in their tables).
+    pub(crate) isolation: BTreeMap<String, Isolation>,
 }
 
 /// Names of this file besides those of the session's settings: name and meaning.
@@ -36,7 +40,10 @@ pub(crate) const OWN_NAMES: [(&str, &str); 4] = [
         "watch_plugins",
         "Whether plugins come, change and go with their files while a session runs: true or false (--watch-plugins).",
     ),
-    ("plugins", "Tables [plugins.<name>]: what each plugin is told, in that plugin's own words."),
+    (
+        "plugins",
+        "Tables [plugins.<name>]: what each plugin is told, in its own words; and isolation = \"process\" to run it in a process of its own.",
+    ),
 ];
 
 impl Config {
@@ -132,10 +139,7 @@ impl Config {
             }
             "plugins" => self.put_plugins(value),
             _ => match name.strip_prefix("plugins.").and_then(|rest| rest.split_once('.')) {
-                Some((plugin, key)) => {
-                    self.plugins.entry(plugin.to_owned()).or_default().insert(key.to_owned(), value);
-                    Ok(())
-                }
+                Some((plugin, key)) => self.put_plugin(plugin, key, value),
                 None => self.put_setting(name, value),
             },
         }
@@ -149,7 +153,28 @@ impl Config {
             let toml::Value::Table(table) = table else {
                 return Err(format!("plugins.{plugin} is not a table; write [plugins.{plugin}] above its settings"));
             };
-            self.plugins.insert(plugin, table);
+            self.plugins.entry(plugin.clone()).or_default();
+            for (key, value) in table {
+                self.put_plugin(&plugin, &key, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one key of a plugin's table. How it is isolated is not for the plugin.
+    fn put_plugin(&mut self, plugin: &str, key: &str, value: toml::Value) -> Result<(), String> {
+        let at = |why: String| format!("plugins.{plugin}.{why}");
+        if key == isolation::KEY {
+            match isolation::read(value).map_err(at)? {
+                Some(isolation) => self.isolation.insert(plugin.to_owned(), isolation),
+                None => self.isolation.remove(plugin),
+            };
+        } else if let Some(part) = key.strip_prefix(isolation::KEY).and_then(|rest| rest.strip_prefix('.')) {
+            let mut isolation = self.isolation.get(plugin).copied().unwrap_or_default();
+            isolation::set(&mut isolation, part, &value).map_err(at)?;
+            self.isolation.insert(plugin.to_owned(), isolation);
+        } else {
+            self.plugins.entry(plugin.to_owned()).or_default().insert(key.to_owned(), value);
         }
         Ok(())
     }
@@ -234,6 +259,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(Path::new("reef.toml"), text).map_err(|failure| failure.to_string())
@@ -255,6 +281,24 @@ mod tests {
     }
 
     #[test]
+    fn isolation_is_for_reef_and_the_rest_for_the_plugin() {
+        let check = |text: &str, rest: &str, expected: Option<Isolation>| {
+            let config = parse(text).unwrap();
+            assert_eq!(config.isolation.get("x").copied(), expected, "{text}");
+            assert_eq!(config.plugins["x"].to_string(), rest, "{text}");
+        };
+        check("[plugins.x]\na = 1", "a = 1\n", None);
+        check("[plugins.x]\nisolation = \"process\"\na = 1", "a = 1\n", Some(Isolation::default()));
+        check("[plugins.x]\nisolation = \"none\"", "", None);
+        let own = Isolation { deadline: Duration::from_millis(250), memory: 64 << 20, block_hooks: true };
+        let table = "[plugins.x.isolation]\ndeadline_ms = 250\nmemory = \"64MiB\"\nblock_hooks = true";
+        check(table, "", Some(own));
+        let mut config = Config::default();
+        config.apply(&["plugins.x.isolation=process", "plugins.x.isolation.memory=0"].map(str::to_owned)).unwrap();
+        assert_eq!(config.isolation["x"], Isolation { memory: 0, ..Isolation::default() });
+    }
+
+    #[test]
     fn mistakes_are_named_with_the_file_and_the_remedy() {
         let check = |text: &str, expected: &str| {
             let error = parse(text).unwrap_err();
@@ -272,6 +316,9 @@ mod tests {
         check("send_client_name = 3", "takes true or false");
         check("plugin_dir = 1.5", "takes a text or a list of texts");
         check("listen = \"nowhere\"", "looks like 0.0.0.0:6881");
+        check("[plugins.x]\nisolation = 3", "plugins.x.isolation takes \"process\"");
+        check("[plugins.x.isolation]\ndeadline_ms = 0", "plugins.x.isolation.deadline_ms takes a whole number");
+        check("[plugins.x.isolation]\ndeadline = 1", "deadline_ms, memory and block_hooks, and no deadline");
         check("plugins = 3", "takes tables");
         check("[plugins]\nut_pex = 3", "write [plugins.ut_pex]");
     }

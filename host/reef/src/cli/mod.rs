@@ -14,6 +14,7 @@ pub(crate) mod events;
 pub(crate) mod failure;
 pub(crate) mod forms;
 pub(crate) mod get;
+pub(crate) mod isolation;
 pub(crate) mod json;
 pub(crate) mod log;
 pub(crate) mod out;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use reef::store::plugin_data_path;
 use reef_plugin_host::{
     LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, Problem, SearchPath, library_file,
+    own_program,
 };
 use serde_json::{Value, json};
 
@@ -177,12 +178,15 @@ fn describe(plugin: &PluginInfo) -> Value {
         "extensions": plugin.extensions,
         "state": if reason.is_some() { "quarantined" } else { "loaded" },
         "reason": reason,
+        "isolated": plugin.process.is_some(),
     })
 }
 
 fn host_config(config: &Config) -> PluginHostConfig {
     let settings = config.plugins.iter().map(|(name, table)| (name.clone(), table.to_string())).collect();
-    PluginHostConfig { settings, data_dir: plugin_data_path(), ..PluginHostConfig::default() }
+    let (isolation, plugin_program) = (config.isolation.clone(), own_program());
+    let data_dir = plugin_data_path();
+    PluginHostConfig { settings, data_dir, isolation, plugin_program, ..PluginHostConfig::default() }
 }
 
 /// Where to look; a folder that somebody named must be there.

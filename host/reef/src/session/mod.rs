@@ -22,11 +22,11 @@ use inbox::{Event, Inbox};
 use reef_engine::{
     Command, ErrorCode, ErrorInfo, NoHooks, Reply, Session as Engine, SessionConfig, Settings, TorrentId,
 };
-use reef_plugin_host::{Change, LoadError, PluginInfo};
+use reef_plugin_host::{Change, LoadError, Loader, PluginImage, PluginInfo};
 use shell::{Clock, Requests, Shell};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -86,6 +86,7 @@ pub struct Session {
     subscribers: Arc<Subscribers>,
     addresses: Vec<SocketAddr>,
     stored: Loaded,
+    loader: Loader,
     /// Closed when the session's thread is done.
     done: Receiver<()>,
     thread: Option<JoinHandle<()>>,
@@ -111,6 +112,7 @@ impl Session {
         plugins.set_waker(Box::new(move || waker.push(Event::PluginRequests)));
         let subscribers = Arc::<Subscribers>::default();
         let tell = Arc::clone(&subscribers);
+        let loader = plugins.loader();
         plugins.set_on_stuck(Box::new(move |alert| tell.deliver(&alert)));
         let seed = config.seed.map_or_else(random_seed, Ok)?;
         let engine = Engine::new(SessionConfig {
@@ -139,7 +141,7 @@ impl Session {
             let _ending = ending;
             rt::block_on(shell.run());
         })?;
-        Ok(Self { inbox, subscribers, addresses, stored, done, thread: Some(thread) })
+        Ok(Self { inbox, subscribers, addresses, stored, loader, done, thread: Some(thread) })
     }
 
     /// Gives a command and waits for its reply. A session that has ended replies [`ErrorCode::Stopping`].
@@ -162,6 +164,15 @@ impl Session {
         // A session without a host drops the question.
         let missing = if self.done.is_closed() { ChangeError::Ended } else { ChangeError::NoHost };
         outcome.ok_or(missing)?.map_err(ChangeError::Load)
+    }
+
+    /// Reads and checks a plugin's file, for [`Change::Load`] or [`Change::Replace`], as this session will start it. It takes the time of
+    /// reading the file.
+    ///
+    /// # Errors
+    /// When the file is no plugin that can be loaded here.
+    pub fn open_plugin(&self, path: &Path) -> Result<PluginImage, LoadError> {
+        self.loader.open(path)
     }
 
     /// The plugins as they are now; none when the session has ended.

@@ -2,7 +2,8 @@
 //!
 //! Each hook of it posts an alert under the hook's name. Then, if `at` in the settings is that name, it does what `do`
 //! says: `panic`, `error`, `detach`, `handled`, `slow` (take 30 ms), `flood` (ask for far too much), `thread` (start a thread that
-//! panics), `flood_thread` (one that asks for far too much), or `stuck` (not return until the file that `until` names is there). `at` may also be `create`,
+//! panics), `flood_thread` (one that asks for far too much), `stuck` (not return until the file that `until` names is there), `print`, or what only a process of its own
+//! contains (see `worst`). `at` may also be `create`,
 //! `drop_peer`, `drop_torrent` or `drop_session`. `claim` is the extension message that it claims; `state` what it saves; `quiet` leaves the alerts out.
 
 use reef_plugin_api::{
@@ -95,12 +96,65 @@ impl Orders {
                 })?;
                 Ok(Flow::Pass)
             }
-            _ => Ok(Flow::Pass),
+            "print" => {
+                println!("printed\nin two lines");
+                eprintln!("and an error");
+                Ok(Flow::Pass)
+            }
+            "abort_thread" => {
+                spawn(&self.host, "evil", || std::process::abort())?;
+                Ok(Flow::Pass)
+            }
+            act => {
+                worst::obey(act);
+                Ok(Flow::Pass)
+            }
         }
     }
 
     fn drop_of(&self, name: &str) {
-        assert!(self.at != name || self.act != "panic", "ordered to panic");
+        if self.at == name {
+            assert!(self.act != "panic", "ordered to panic");
+            worst::obey(&self.act);
+        }
+    }
+}
+
+/// What takes a whole process down, or never ends.
+mod worst {
+    use std::hint::black_box;
+
+    pub(crate) fn obey(act: &str) {
+        match act {
+            "loop" => loop {
+                std::hint::spin_loop();
+            },
+            "abort" => std::process::abort(),
+            "exit" => std::process::exit(3),
+            "segfault" => {
+                let nowhere = black_box(std::ptr::null_mut::<u8>()).wrapping_add(64);
+                // SAFETY: there is none: to fault is what was ordered.
+                unsafe { nowhere.write_volatile(1) }
+            }
+            "overflow" => {
+                black_box(deeper(black_box(1)));
+            }
+            "exhaust" => {
+                let mut kept = Vec::new();
+                loop {
+                    kept.push(black_box(vec![1u8; 1 << 20]));
+                }
+            }
+            _ => (),
+        }
+    }
+
+    fn deeper(level: u64) -> u64 {
+        let room = black_box([level; 512]);
+        if room[7] == 0 {
+            return 0;
+        }
+        deeper(black_box(level + 1)) + room[5]
     }
 }
 
