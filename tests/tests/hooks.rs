@@ -4,18 +4,33 @@
 use bytes::Bytes;
 use reef_engine::status::PeerStatus;
 use reef_engine::{Alert, Command, Reply, Settings, TorrentId};
-use reef_plugin_host::{PluginHost, PluginHostConfig};
+use reef_plugin_host::{Isolation, PluginHost, PluginHostConfig};
 use reef_proto::handshake::{Feature, Handshake, Reserved};
 use reef_proto::message::{BlockRequest, Message};
 use reef_proto::peer_id::PeerId;
 use reef_sim::content::Torrent;
 use reef_sim::{Heard, NodeId, Wire, World};
 use reef_tests::plugins::plugin_library;
+use reef_tests::program::reef;
+use std::time::Duration;
 
 const ID: TorrentId = TorrentId(1);
 const BLOCK: u32 = 16 << 10;
 /// Longer than a message and its answer are under way, in milliseconds.
 const ROUND: u64 = 150;
+
+/// Where the recorder runs: `hooks_isolated` has this file as a module, and the recorder in a process of its own.
+fn host_config() -> PluginHostConfig {
+    if !module_path!().contains("isolated") {
+        return PluginHostConfig::default();
+    }
+    let isolation = Isolation { deadline: Duration::from_secs(60), block_hooks: true, ..Isolation::default() };
+    PluginHostConfig {
+        isolation: [("recorder".to_owned(), isolation)].into(),
+        plugin_program: Some(reef()),
+        ..PluginHostConfig::default()
+    }
+}
 
 /// A session with the recorder, its torrent of 16 pieces of 64 KiB, and a peer.
 struct Stage {
@@ -47,7 +62,7 @@ impl Stage {
     fn alone(cast: Cast, orders: &str) -> Self {
         let (library, orders) = (plugin_library("recorder-plugin"), orders.to_owned());
         let make = move || -> Box<dyn reef_engine::Hooks> {
-            let mut host = PluginHost::new(PluginHostConfig::default());
+            let mut host = PluginHost::new(host_config());
             host.load_file(&library, &orders).expect("the recorder can be loaded");
             Box::new(host)
         };
