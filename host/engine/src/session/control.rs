@@ -7,11 +7,10 @@ use super::Session;
 use crate::alert::Alert;
 use crate::command::{Command, Reply};
 use crate::control::{Choking, Control};
-use crate::hooks::{Actions, Hooks, PeerRef, Sender};
+use crate::hooks::{Hooks, PeerRef, Sender};
 use crate::ids::{ConnId, TorrentId};
 use crate::peer::Held;
 use crate::peer::requests::Arrival;
-use crate::view::View;
 use bytes::Bytes;
 use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::message::{BlockRequest, Message};
@@ -42,12 +41,6 @@ impl Session {
         if let Some(Reply::Failed(error)) = self.perform(command, None, hooks) {
             self.alert(Alert::PluginActionFailed { plugin, action, error }, hooks);
         }
-    }
-
-    fn consult(&mut self, hooks: &mut dyn Hooks) {
-        let mut actions = Actions::default();
-        hooks.consult(&View { source: self }, &mut actions);
-        self.queue_actions(actions, hooks);
     }
 
     /// Undoes what was set up for somebody who is gone.

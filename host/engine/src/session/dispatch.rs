@@ -3,6 +3,7 @@
 use super::Session;
 use crate::add_torrent::AddTorrent;
 use crate::alert::Alert;
+use crate::control::{ReadDone, Ticket};
 use crate::hooks::{Action, Actions, Hooks, PeerEvent, PeerRef, SessionEvent, TorrentEvent, Verdict, session_bits};
 use crate::ids::{ConnId, TorrentId};
 use crate::output::Output;
@@ -155,7 +156,28 @@ impl Session {
         }
     }
 
-    pub(super) fn queue_actions(&mut self, actions: Actions, hooks: &mut dyn Hooks) {
+    /// Tells whoever set a timer that it has run out.
+    pub(super) fn tell_timer(&mut self, ticket: Ticket, hooks: &mut dyn Hooks) {
+        let mut actions = Actions::default();
+        hooks.timer(ticket, &View { source: self }, &mut actions);
+        self.queue_actions(actions, hooks);
+    }
+
+    /// Tells whoever wanted to read something what came of it.
+    pub(super) fn tell_read(&mut self, id: TorrentId, done: ReadDone, hooks: &mut dyn Hooks) {
+        let mut actions = Actions::default();
+        hooks.read_done(id, done, &View { source: self }, &mut actions);
+        self.queue_actions(actions, hooks);
+    }
+
+    /// Lets a question be answered for which a plugin's thread waits.
+    pub(super) fn consult(&mut self, hooks: &mut dyn Hooks) {
+        let mut actions = Actions::default();
+        hooks.consult(&View { source: self }, &mut actions);
+        self.queue_actions(actions, hooks);
+    }
+
+    fn queue_actions(&mut self, actions: Actions, hooks: &mut dyn Hooks) {
         self.actions.extend(actions.queue);
         self.refresh.handshakes |= actions.handshakes_changed;
         if actions.masks_changed {

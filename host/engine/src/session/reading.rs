@@ -3,12 +3,11 @@
 use super::Session;
 use crate::control::{ReadDone, Ticket};
 use crate::disk::{DiskError, DiskJob, DiskOp, Verdict};
-use crate::hooks::{Actions, Hooks, Sender};
+use crate::hooks::{Hooks, Sender};
 use crate::ids::TorrentId;
 use crate::output::Output;
 use crate::torrent::reading::{Reader, Reading};
 use crate::torrent::{Content, Judged};
-use crate::view::View;
 use bytes::Bytes;
 use reef_proto::message::BlockRequest;
 
@@ -75,12 +74,6 @@ impl Session {
             let result = Err("the torrent's files were closed before it was read".to_owned());
             self.tell_read(id, ReadDone { ticket, request, result }, hooks);
         }
-    }
-
-    fn tell_read(&mut self, id: TorrentId, done: ReadDone, hooks: &mut dyn Hooks) {
-        let mut actions = Actions::default();
-        hooks.read_done(id, done, &View { source: self }, &mut actions);
-        self.queue_actions(actions, hooks);
     }
 }
 

@@ -2,9 +2,8 @@
 
 use super::Session;
 use crate::control::{LEAST_DELAY, Ticket};
-use crate::hooks::{Actions, Hooks};
+use crate::hooks::Hooks;
 use crate::time::Time;
-use crate::view::View;
 use std::collections::BTreeMap;
 
 /// The timers that run. How many one owner may have is its host's to say.
@@ -63,9 +62,7 @@ impl Session {
             return;
         }
         for ticket in self.timers.take_due(self.now) {
-            let mut actions = Actions::default();
-            hooks.timer(ticket, &View { source: self }, &mut actions);
-            self.queue_actions(actions, hooks);
+            self.tell_timer(ticket, hooks);
         }
     }
 
