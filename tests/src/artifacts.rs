@@ -46,17 +46,17 @@ impl Artifacts {
         Self::run(cargo().args(["build", "--quiet", "--message-format=json"]).args(arguments))
     }
 
-    /// Builds all of a workspace that is not this one, into a target folder that is not ours: packages of one name would be
+    /// Builds a workspace that is not this one, all of it or what the arguments say, into a target folder that is not ours: packages of one name would be
     /// taken for each other. The libraries and programs are copied to `kept`, as another workspace with the same target folder
     /// writes over them.
     ///
     /// # Panics
     /// If it does not build.
-    pub fn build_workspace(folder: &Path, target: &Path, kept: &Path) -> Self {
+    pub fn build_workspace(folder: &Path, arguments: &[&str], target: &Path, kept: &Path) -> Self {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cargo = cargo();
-        cargo.args(["build", "--quiet", "--message-format=json", "--locked", "--workspace"]);
+        cargo.args(["build", "--quiet", "--message-format=json", "--locked"]).args(arguments);
         let mut made = Self::run(cargo.current_dir(folder).env("CARGO_TARGET_DIR", target));
         fs::create_dir_all(kept).expect("the target folder is writable");
         made.messages.iter_mut().for_each(|message| keep(message, kept));

@@ -8,7 +8,10 @@ mod swarm;
 
 use reef_plugin_api::bits;
 use reef_tests::artifacts::{Artifacts, workspace};
+use reef_tests::content::{Content, temporary};
 use reef_tests::plugins::plugin_library;
+use reef_tests::program::{User, text};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -20,7 +23,7 @@ fn target() -> PathBuf {
 
 /// Interface 1.0 and what is built against it.
 static FROZEN: LazyLock<Artifacts> = LazyLock::new(|| {
-    Artifacts::build_workspace(&workspace().join("tests/frozen/1.0"), &target(), &target().join("kept-1.0"))
+    Artifacts::build_workspace(&workspace().join("tests/frozen/1.0"), &[], &target(), &target().join("kept-1.0"))
 });
 
 /// An interface that is newer than this one.
@@ -133,6 +136,24 @@ fn a_newer_plugin_works_in_older_hosts_and_uses_there_what_they_have() {
     for older in [HOST.clone(), frozen_host()] {
         assert_eq!(logged(&older), ["\"INFO future Err(Unsupported)\"", "\"INFO of the peer 0 77\""]);
     }
+}
+
+#[test]
+fn a_plugin_of_an_interface_that_was_changed_is_refused_in_a_line_and_a_download_goes_on() {
+    let wrong = newer::build_wrong(&target()).library("caller-plugin").expect("it has the plugin");
+    let refused = reef_plugin_host::check(&wrong).expect_err("a hook has another argument").to_string();
+    let said = "plugin caller 1.0.999 (interface 1.0) has another binary interface than this host's 1.";
+    assert!(refused.contains(said) && refused.contains("rebuild the plugin"), "{refused}");
+    assert!(!refused.contains('\n'), "{refused}");
+    let (user, content, plugins, folder) = (User::new(), Content::tree(), temporary(), temporary());
+    fs::copy(&wrong, plugins.path().join("libwrong.so")).expect("ours");
+    let torrent = user.create(&content, &[]);
+    let seed = user.seed(&torrent, content.folder(), &[]);
+    let peer = seed.address.to_string();
+    let ended = user.get(&torrent.magnet(), folder.path(), &["--peer", &peer, "--plugin-dir", text(plugins.path())]);
+    content.assert_is_in(folder.path());
+    let lines: Vec<_> = ended.lines.iter().filter(|line| line.contains("libwrong.so")).collect();
+    assert!(matches!(lines.as_slice(), [line] if line.contains(said)), "{}", ended.text());
 }
 
 #[test]

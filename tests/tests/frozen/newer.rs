@@ -11,18 +11,35 @@ const PLUGIN: &str = include_str!("future_plugin.rs");
 
 /// Builds it, and the same plugins and host as for a frozen copy, against it.
 pub(crate) fn build(target: &Path) -> Artifacts {
-    let copy = target.join("newer");
-    let freeze = workspace().join("tests/frozen/freeze");
-    let output = Command::new(&freeze).arg(&copy).output().unwrap_or_else(|error| panic!("{freeze:?}: {error}"));
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Source(copy.clone()).grow();
-    Artifacts::build_workspace(&copy, target, &target.join("kept-newer"))
+    let source = Source::copy(target.join("newer"));
+    source.grow();
+    Artifacts::build_workspace(&source.0, &[], target, &target.join("kept-newer"))
+}
+
+/// A plugin of an interface that calls itself this one and has a hook with another argument.
+pub(crate) fn build_wrong(target: &Path) -> Artifacts {
+    let source = Source::copy(target.join("wrong"));
+    let (right, wrong) = ("fn on_have(piece: (u32) as (u32));", "fn on_have(piece: (u64) as (u64));");
+    source.edit("plugin-api/src/peer.rs", |text| {
+        assert!(text.contains(right), "peer.rs has no {right:?}");
+        text.replace(right, wrong)
+    });
+    source.set_versions(".0\"", ".999\"");
+    source.lock();
+    Artifacts::build_workspace(&source.0, &["--package", "caller-plugin"], target, &target.join("kept-wrong"))
 }
 
 /// A copy of the interface's sources, which is changed by texts that must be there.
 struct Source(PathBuf);
 
 impl Source {
+    fn copy(to: PathBuf) -> Self {
+        let freeze = workspace().join("tests/frozen/freeze");
+        let output = Command::new(&freeze).arg(&to).output().unwrap_or_else(|error| panic!("{freeze:?}: {error}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Self(to)
+    }
+
     fn grow(&self) {
         let (major, minor) = self.next_version();
         for level in ["session", "torrent", "peer"] {
@@ -32,15 +49,24 @@ impl Source {
         self.add_field();
         self.add_host();
         self.add_plugin();
-        // Cargo tells packages of one name in one target folder apart by their versions.
-        let (old, new) = (format!("version = \"{major}.{}.0\"", minor - 1), format!("version = \"{major}.{minor}.0\""));
+        self.set_versions(&format!("\"{major}.{}.0\"", minor - 1), &format!("\"{major}.{minor}.0\""));
+        self.lock();
+    }
+
+    /// Changes the ends of the packages' versions: cargo tells packages of one name in one target folder apart by them.
+    fn set_versions(&self, old: &str, new: &str) {
         for manifest in ["Cargo.toml", "plugin-api/Cargo.toml", "plugin-api/macros/Cargo.toml"] {
             self.edit(manifest, |text| {
-                assert!(text.contains(&old), "{manifest} does not say {old}");
-                text.replace(&old, &new)
+                let change = |line: &str| match line.strip_prefix("version = ") {
+                    Some(_) => line.replace(old, new),
+                    None => line.to_owned(),
+                };
+                let changed: Vec<String> = text.lines().map(change).collect();
+                let changed = changed.join("\n") + "\n";
+                assert_ne!(changed, text, "{manifest} has no version {old}");
+                changed
             });
         }
-        self.lock();
     }
 
     fn edit(&self, file: &str, change: impl FnOnce(&str) -> String) {
