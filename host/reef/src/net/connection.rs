@@ -2,6 +2,7 @@
 
 use super::buffer::{BufferPool, Read, ReadBuffer};
 use super::close_cause;
+use super::pipes::Pipes;
 use super::send_queue::{Flushed, SendQueue};
 use crate::rt::{Ready, TcpSocket};
 use bytes::Bytes;
@@ -154,10 +155,10 @@ impl Connection {
     }
 
     /// Sends what the socket takes. Returns how much went out, and why the connection is lost if it is.
-    pub(crate) fn flush(&mut self) -> (u64, Result<(), CloseCause>) {
+    pub(crate) fn flush(&mut self, pipes: &mut Pipes) -> (u64, Result<(), CloseCause>) {
         self.waits_for_flush = false;
         let mut sent = 0;
-        let outcome = match self.queue.flush(&self.socket, &mut sent) {
+        let outcome = match self.queue.flush(&self.socket, pipes, &mut sent) {
             Ok(Flushed::WouldBlock) => {
                 self.writable = false;
                 Ok(())

@@ -8,6 +8,7 @@
 mod buffer;
 mod connection;
 mod endpoint;
+mod pipes;
 mod send_queue;
 
 use crate::disk::FileRange;
@@ -16,6 +17,7 @@ use buffer::BufferPool;
 use bytes::Bytes;
 use connection::{Connection, Turn};
 use endpoint::{Endpoints, Knock};
+use pipes::Pipes;
 use reef_engine::disk::DiskError;
 use reef_engine::{CloseCause, ConnId, Input, ListenerId, TorrentId};
 use reef_proto::message::{BlockRequest, piece_header};
@@ -70,6 +72,7 @@ pub(crate) struct Net {
     /// Connections that hold a read buffer.
     holders: Vec<ConnId>,
     pool: BufferPool,
+    pipes: Pipes,
     next_sweep: Option<Instant>,
     /// Blocks that a disk thread reads, and for whom.
     reading: HashMap<ReadTag, ConnId>,
@@ -105,6 +108,7 @@ impl Net {
             lingering: VecDeque::new(),
             holders: Vec::new(),
             pool: BufferPool::default(),
+            pipes: Pipes::default(),
             next_sweep: None,
             reading: HashMap::new(),
             next_tag: 0,
@@ -255,7 +259,7 @@ impl Net {
         for _ in 0..self.unsent.len() {
             let Some(conn) = self.unsent.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(&conn) else { continue };
-            let (sent, outcome) = connection.flush();
+            let (sent, outcome) = connection.flush(&mut self.pipes);
             if sent > 0 && !connection.is_lingering() {
                 self.inputs.push_back(Input::Sent { conn, bytes: sent });
             }

@@ -1,11 +1,13 @@
 //! What waits to be sent to one peer, in order: bytes, ranges of files, and blocks that a disk thread still reads.
 //!
-//! Bytes that lie next to each other in the queue leave in one system call. A block's header and its file range leave
-//! as a gathered send, held back for what follows, and a sendfile. (Corking the socket over several blocks costs half as
-//! much again on the loopback: packets with that many pieces of pages are split.)
+//! Bytes that lie next to each other in the queue leave in one system call. A single block leaves as a gathered send of
+//! its header, held back for what follows, and a sendfile. Where several wait, headers and ranges are put into a pipe and
+//! leave together, which takes a third less of the processor. (Corking the socket over several blocks gains nothing: TCP is
+//! still called twice for each.)
 
+use super::pipes::{Held, Pipes};
 use crate::disk::FileRange;
-use crate::rt::{FileSent, More, TcpSocket};
+use crate::rt::{FileSent, More, Pipe, Put, TcpSocket};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -20,6 +22,8 @@ pub(crate) struct ReadTag(pub(crate) u64);
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     entries: VecDeque<Entry>,
+    /// Holds what was at the front of the queue, as long as there is anything in it.
+    pipe: Option<Held>,
 }
 
 /// Why a flush ended.
@@ -81,39 +85,85 @@ impl SendQueue {
 
     /// Whether nothing is queued.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_empty() && self.pipe.is_none()
     }
 
     /// Whether what is next is there to be sent.
     pub(crate) fn can_send(&self) -> bool {
-        !matches!(self.entries.front(), None | Some(Entry::Waiting(_)))
+        self.pipe.is_some() || !matches!(self.entries.front(), None | Some(Entry::Waiting(_)))
     }
 
     /// Sends what the socket takes, at most about a turn's worth. Adds what went out to `sent`, also when it fails.
-    pub(crate) fn flush(&mut self, socket: &TcpSocket, sent: &mut u64) -> io::Result<Flushed> {
+    pub(crate) fn flush(&mut self, socket: &TcpSocket, pipes: &mut Pipes, sent: &mut u64) -> io::Result<Flushed> {
         let limit = *sent + TURN;
         loop {
             if *sent >= limit {
                 return Ok(Flushed::Quota);
             }
-            let took_all = match self.entries.front() {
-                None => return Ok(Flushed::Empty),
-                Some(Entry::Waiting(_)) => return Ok(Flushed::Waiting),
-                Some(Entry::Bytes(_) | Entry::Header(..)) => self.send_bytes(socket, sent)?,
-                Some(Entry::File(range)) => match socket.send_file(&range.file, range.offset, range.length)? {
-                    FileSent::FileEnded => return Ok(Flushed::FileEnded(name_of(&range.file))),
-                    FileSent::WouldBlock => false,
-                    FileSent::Bytes(n) => {
-                        *sent += n as u64;
-                        self.consume(n);
-                        true
-                    }
-                },
-            };
-            if !took_all {
-                return Ok(Flushed::WouldBlock);
+            if self.pipe.is_none() && self.is_worth_a_pipe() {
+                self.pipe = pipes.take();
+            }
+            if let Some(ended) = self.step(socket, pipes, sent)? {
+                return Ok(ended);
             }
         }
+    }
+
+    /// Sends once; says why nothing more can be sent, if so.
+    fn step(&mut self, socket: &TcpSocket, pipes: &mut Pipes, sent: &mut u64) -> io::Result<Option<Flushed>> {
+        if let Some(held) = &mut self.pipe {
+            if held.pipe.len() < LOW
+                && let Some(ended) = fill(&mut held.pipe, &mut self.entries)?
+            {
+                return Ok(Some(ended));
+            }
+            if held.pipe.len() > 0 {
+                return self.send_pipe(socket, pipes, sent);
+            }
+            // A file that does not go into a pipe may still go to a socket.
+            self.pipe = None;
+        }
+        self.send_front(socket, sent)
+    }
+
+    /// Sends what is in the pipe.
+    fn send_pipe(&mut self, socket: &TcpSocket, pipes: &mut Pipes, sent: &mut u64) -> io::Result<Option<Flushed>> {
+        let Some(held) = &mut self.pipe else { return Ok(None) };
+        let follows = !matches!(self.entries.front(), None | Some(Entry::Waiting(_)));
+        let more = if follows { More::Follows } else { More::Nothing };
+        let Some(n) = held.pipe.send(socket, more)? else { return Ok(Some(Flushed::WouldBlock)) };
+        *sent += n as u64;
+        if held.pipe.len() == 0
+            && let Some(empty) = self.pipe.take()
+        {
+            pipes.give_back(empty);
+        }
+        Ok(None)
+    }
+
+    /// Sends what is at the front of the queue.
+    fn send_front(&mut self, socket: &TcpSocket, sent: &mut u64) -> io::Result<Option<Flushed>> {
+        let took_all = match self.entries.front() {
+            None => return Ok(Some(Flushed::Empty)),
+            Some(Entry::Waiting(_)) => return Ok(Some(Flushed::Waiting)),
+            Some(Entry::Bytes(_) | Entry::Header(..)) => self.send_bytes(socket, sent)?,
+            Some(Entry::File(range)) => match socket.send_file(&range.file, range.offset, range.length)? {
+                FileSent::FileEnded => return Ok(Some(Flushed::FileEnded(name_of(&range.file)))),
+                FileSent::WouldBlock => false,
+                FileSent::Bytes(n) => {
+                    *sent += n as u64;
+                    self.consume(n);
+                    true
+                }
+            },
+        };
+        Ok((!took_all).then_some(Flushed::WouldBlock))
+    }
+
+    /// Whether several blocks of files are next.
+    fn is_worth_a_pipe(&self) -> bool {
+        let next = self.entries.iter().take(WORTH_A_PIPE);
+        next.filter(|entry| matches!(entry, Entry::Header(..) | Entry::File(_))).count() == WORTH_A_PIPE
     }
 
     /// Sends the bytes at the front in one call; `false` if the socket did not take all of them.
@@ -179,6 +229,34 @@ impl SendQueue {
     }
 }
 
+/// Moves what fits from the front of a queue into a pipe. Says so if a file is shorter than it has to be.
+fn fill(pipe: &mut Pipe, entries: &mut VecDeque<Entry>) -> io::Result<Option<Flushed>> {
+    while let Some(entry) = entries.front_mut() {
+        let is_in = match entry {
+            Entry::Bytes(data) if data.len() <= Pipe::MOST_BYTES => pipe.put_bytes(data)?,
+            Entry::Header(header, sent) => pipe.put_bytes(&header[usize::from(*sent).min(header.len())..])?,
+            Entry::File(range) => match pipe.put_file(&range.file, range.offset, range.length)? {
+                Put::FileEnded => return Ok(Some(Flushed::FileEnded(name_of(&range.file)))),
+                Put::Full => false,
+                Put::Bytes(n) => {
+                    range.offset += n as u64;
+                    range.length = range.length.saturating_sub(n as u64);
+                    if range.length > 0 {
+                        continue;
+                    }
+                    true
+                }
+            },
+            Entry::Bytes(_) | Entry::Waiting(_) => false,
+        };
+        if !is_in {
+            break;
+        }
+        entries.pop_front();
+    }
+    Ok(None)
+}
+
 /// The path of an open file, for people.
 fn name_of(file: &File) -> String {
     let link = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -187,6 +265,10 @@ fn name_of(file: &File) -> String {
 
 /// Buffers in one gathered send.
 const PARTS: usize = 64;
+/// So many headers and ranges at the front of the queue make a pipe cheaper than two calls for each block.
+const WORTH_A_PIPE: usize = 6;
+/// A pipe with fewer bytes in it is filled again before it is sent.
+const LOW: usize = 64 << 10;
 /// Bytes that one connection sends before the others have their turn.
 const TURN: u64 = 1 << 20;
 
@@ -227,10 +309,10 @@ mod tests {
         queue.push_bytes(Bytes::from_static(b"then "));
         queue.push_waiting(ReadTag(4));
         queue.push_bytes(Bytes::from_static(b" end"));
-        assert!(matches!(queue.flush(&near, &mut sent), Ok(Flushed::Waiting)));
+        assert!(matches!(queue.flush(&near, &mut Pipes::default(), &mut sent), Ok(Flushed::Waiting)));
         queue.fill(ReadTag(9), Bytes::from_static(b"of nobody"));
         queue.fill(ReadTag(4), Bytes::from_static(b"late"));
-        assert!(matches!(queue.flush(&near, &mut sent), Ok(Flushed::Empty)));
+        assert!(matches!(queue.flush(&near, &mut Pipes::default(), &mut sent), Ok(Flushed::Empty)));
         near.finish();
         let mut got = String::new();
         far.read_to_string(&mut got).unwrap();
@@ -243,7 +325,131 @@ mod tests {
         let (_far, near) = pair();
         let mut queue = SendQueue::default();
         queue.push_file(range(b"short", 0, 6));
-        assert!(matches!(queue.flush(&near, &mut 0), Ok(Flushed::FileEnded(_))));
+        assert!(matches!(queue.flush(&near, &mut Pipes::default(), &mut 0), Ok(Flushed::FileEnded(_))));
+    }
+
+    /// The blocks of a file in a given order as `piece` messages, and the stream they make. Every third block comes as
+    /// two ranges, as if it lay in two files.
+    fn blocks(content: &[u8], order: &[usize], block: usize) -> (SendQueue, Vec<u8>) {
+        let (mut queue, mut stream) = (SendQueue::default(), Vec::new());
+        let file = file(content);
+        for (number, &at) in order.iter().enumerate() {
+            let header = [number as u8; 13];
+            queue.push_header(header);
+            stream.extend(header);
+            let (offset, length) = ((at * block) as u64, block as u64);
+            let first = if number % 3 == 0 { length / 3 } else { length };
+            queue.push_file(FileRange { file: Arc::clone(&file), offset, length: first });
+            queue.push_file(FileRange { file: Arc::clone(&file), offset: offset + first, length: length - first });
+            stream.extend(&content[at * block..(at + 1) * block]);
+        }
+        (queue, stream)
+    }
+
+    fn random(length: usize) -> Vec<u8> {
+        let mut content = vec![0; length];
+        getrandom::fill(&mut content).unwrap();
+        content
+    }
+
+    /// Flushes until all is sent while a reader takes at most `step` bytes at a time; returns what it read.
+    fn transfer(queue: &mut SendQueue, pipes: &mut Pipes, step: usize) -> Vec<u8> {
+        let (mut far, near) = pair();
+        let reader = std::thread::spawn(move || {
+            let (mut got, mut buffer) = (Vec::new(), vec![0; step]);
+            loop {
+                match far.read(&mut buffer).unwrap() {
+                    0 => return got,
+                    n => got.extend(&buffer[..n]),
+                }
+            }
+        });
+        let mut sent = 0;
+        while !matches!(queue.flush(&near, pipes, &mut sent).unwrap(), Flushed::Empty) {
+            std::thread::yield_now();
+        }
+        assert!(queue.is_empty() && !queue.can_send());
+        near.finish();
+        drop(near);
+        let got = reader.join().unwrap();
+        assert_eq!(sent, got.len() as u64);
+        got
+    }
+
+    #[test]
+    fn blocks_that_leave_through_a_pipe_are_whole_and_in_order() {
+        let content = random(6 << 20);
+        // Odd lengths, so that ranges begin and end inside pages.
+        for (block, step) in [(16 << 10, 7_001), (16 << 10, 1 << 20), (10_007, 65_536), (700, 4_096)] {
+            let many = (content.len() / block).min(400);
+            let order: Vec<usize> = (0..many).map(|n| n * 7 % many).collect();
+            let (mut queue, stream) = blocks(&content, &order, block);
+            let mut pipes = Pipes::default();
+            assert!(transfer(&mut queue, &mut pipes, step) == stream, "{block} read by {step}");
+        }
+    }
+
+    #[test]
+    fn without_a_pipe_the_same_bytes_leave() {
+        let content = random(2 << 20);
+        let order: Vec<usize> = (0..128).collect();
+        let mut pipes = Pipes::default();
+        let all: Vec<_> = std::iter::from_fn(|| pipes.take()).collect();
+        assert!(!all.is_empty());
+        let (mut queue, stream) = blocks(&content, &order, 16 << 10);
+        assert!(transfer(&mut queue, &mut pipes, 65_536) == stream);
+        drop(all);
+        assert!(pipes.take().is_some(), "a pipe that was dropped may be made again");
+    }
+
+    #[test]
+    fn what_stays_in_the_pipe_of_a_connection_goes_out_before_what_is_queued_later() {
+        let (mut far, near) = pair();
+        let content = random(16 << 20);
+        let (mut queue, mut stream) = blocks(&content, &(0..1024).collect::<Vec<_>>(), 16 << 10);
+        let (mut pipes, mut sent) = (Pipes::default(), 0);
+        while !matches!(queue.flush(&near, &mut pipes, &mut sent).unwrap(), Flushed::WouldBlock) {}
+        assert!(queue.pipe.is_some() && queue.can_send());
+        for late in [&b"a message"[..], &[7; 20_000]] {
+            queue.push_bytes(Bytes::copy_from_slice(late));
+            stream.extend(late);
+        }
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).map(|_| got)
+        });
+        while !matches!(queue.flush(&near, &mut pipes, &mut sent).unwrap(), Flushed::Empty) {
+            std::thread::yield_now();
+        }
+        near.finish();
+        assert!(reader.join().unwrap().unwrap() == stream);
+    }
+
+    #[test]
+    fn a_file_that_ends_among_many_blocks_is_told_and_what_went_out_before_is_right() {
+        let (mut far, near) = pair();
+        let content = random(1 << 20);
+        let (mut queue, stream) = blocks(&content, &(0..64).collect::<Vec<_>>(), 16 << 10);
+        let Some(Entry::File(range)) = queue.entries.get(1) else { panic!("a range after the first header") };
+        // In the middle of a block, as if somebody had cut it since it was verified.
+        range.file.set_len(300_000).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut got = Vec::new();
+            far.read_to_end(&mut got).map(|_| got)
+        });
+        let (mut pipes, mut sent) = (Pipes::default(), 0);
+        let ended = loop {
+            match queue.flush(&near, &mut pipes, &mut sent).unwrap() {
+                Flushed::WouldBlock => std::thread::yield_now(),
+                other => break other,
+            }
+        };
+        assert!(matches!(ended, Flushed::FileEnded(_)), "{ended:?}");
+        near.finish();
+        drop((queue, near));
+        let got = reader.join().unwrap().unwrap();
+        assert_eq!(got.len() as u64, sent);
+        assert!(stream.starts_with(&got), "no other byte takes the place of a missing one");
     }
 
     #[test]
@@ -262,13 +468,13 @@ mod tests {
             }
         }
         let mut sent = 0;
-        while !matches!(queue.flush(&near, &mut sent).unwrap(), Flushed::WouldBlock) {}
+        while !matches!(queue.flush(&near, &mut Pipes::default(), &mut sent).unwrap(), Flushed::WouldBlock) {}
         assert!(sent < content.len() as u64);
         let reader = std::thread::spawn(move || {
             let mut got = Vec::new();
             far.read_to_end(&mut got).map(|_| got)
         });
-        while !matches!(queue.flush(&near, &mut sent).unwrap(), Flushed::Empty) {
+        while !matches!(queue.flush(&near, &mut Pipes::default(), &mut sent).unwrap(), Flushed::Empty) {
             std::thread::yield_now();
         }
         near.finish();

@@ -1,11 +1,14 @@
-//! The runtime's one door: the only module that names async-std, async-io and rustix's sockets.
+//! The runtime's one door: the only module that names async-std, async-io and rustix's sockets
+//! and pipes.
 //!
 //! It offers what the shell needs of them in std types: a future run to its end, named threads, channels, a set of
 //! sockets that says which are ready, and non-blocking sockets. It knows nothing of peers or torrents.
 
+mod pipe;
 mod readiness;
 mod socket;
 
+pub(crate) use pipe::{Pipe, Put};
 pub(crate) use readiness::{Notifier, Readiness, Ready};
 pub(crate) use socket::{FileSent, More, TcpSocket, UdpSocket, is_out_of_files};
 
