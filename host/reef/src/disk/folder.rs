@@ -186,7 +186,8 @@ impl Look<'_> {
     }
 }
 
-fn file_stat(stat: &Stat) -> FileStat {
+/// Size and time of a file that was looked at.
+pub(super) fn file_stat(stat: &Stat) -> FileStat {
     let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
     let nanos = stat.st_mtime_nsec;
     FileStat {

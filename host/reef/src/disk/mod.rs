@@ -6,7 +6,8 @@
 //! Code map: `pool` the threads; `queue` what is next; `storage` one torrent's files; `part_file` bytes of unwanted
 //! files; `folder` the only way into the save folder; `open_files` which files are open; `hash` SHA-1 and trees;
 //! `hash_files` hashing what is to become a torrent; `scratch` the buffer for it; `vectored` writing many buffers at once;
-//! `failure` errors.
+//! `stamps` files that
+//! somebody else changed; `failure` errors.
 
 mod failure;
 mod folder;
@@ -17,6 +18,7 @@ mod part_file;
 mod pool;
 mod queue;
 mod scratch;
+mod stamps;
 mod storage;
 #[cfg(test)]
 mod tests;

@@ -130,6 +130,12 @@ impl DiskPool {
         self.shared.storage(torrent)?.ranges(request)
     }
 
+    /// Whether nobody else changed the files of a block since they were verified. A block of changed files is refused by
+    /// [`Self::read_block`].
+    pub fn is_unchanged(&self, torrent: TorrentId, request: &BlockRequest) -> bool {
+        self.shared.storage(torrent).is_none_or(|storage| storage.is_unchanged(request))
+    }
+
     /// Puts on stable storage what was written of these torrents. Returns those where that failed, whose files may now
     /// lack bytes that were reported as written.
     pub fn sync(&self, torrents: &[TorrentId]) -> Vec<TorrentId> {

@@ -23,6 +23,7 @@ use super::folder::{Access, Folder};
 use super::hash::PieceHasher;
 use super::open_files::{OpenFiles, is_gone};
 use super::part_file::PartFile;
+use super::stamps::Stamps;
 use super::vectored::{Gather, total, write_all_at};
 
 /// A run of bytes in a file.
@@ -45,6 +46,7 @@ pub(super) struct Storage {
     part: PartFile,
     places: RwLock<Vec<Place>>,
     written: Mutex<Written>,
+    stamps: Stamps,
     /// Held while files are synced: who finds nothing left to sync must wait for whoever took it.
     syncing: Mutex<()>,
     streams: Mutex<HashMap<u32, Stream>>,
@@ -83,8 +85,10 @@ struct Stream {
 /// Whether a file that was removed after it was opened will do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Handle {
-    /// Any: what we read was right once.
+    /// Any.
     Any,
+    /// Any, if nobody else changed the file since its pieces were verified.
+    Unchanged,
     /// Only the file that now has the name.
     Current,
 }
@@ -114,6 +118,7 @@ impl Storage {
             part,
             places: RwLock::new(places),
             written: Mutex::default(),
+            stamps: Stamps::default(),
             syncing: Mutex::default(),
             streams: Mutex::default(),
         };
@@ -228,7 +233,7 @@ impl Storage {
             return Err(self.outside());
         }
         let mut buffer = vec![0; length as usize];
-        self.read_at(self.layout.piece_offset(piece) + u64::from(begin), &mut buffer, Handle::Any)?;
+        self.read_at(self.layout.piece_offset(piece) + u64::from(begin), &mut buffer, Handle::Unchanged)?;
         Ok(buffer.into())
     }
 
@@ -247,6 +252,15 @@ impl Storage {
             Place::Part | Place::Stranded | Place::Pad => None,
         };
         slices.map(range).collect()
+    }
+
+    /// Whether nobody else changed the files that a block lies in, as far as these are open.
+    pub(super) fn is_unchanged(&self, request: &BlockRequest) -> bool {
+        let mut slices = self.layout.slices(request.piece, request.begin, request.length);
+        slices.all(|slice| {
+            let file = self.files.get(self.torrent, slice.file, Access::Read);
+            file.is_none_or(|file| self.stamps.is_unchanged(slice.file, &file))
+        })
     }
 
     /// Puts everything that was written on stable storage.
@@ -287,6 +301,7 @@ impl Storage {
             }
         }
         self.sync()?;
+        self.stamps.settle();
         Ok(self.stats().into_iter().map(Option::unwrap_or_default).collect())
     }
 
@@ -366,6 +381,7 @@ impl Storage {
             let message = "was removed or replaced while it was being written";
             return Err(refusal(&self.path(slice.file), DiskErrorKind::Missing, message));
         }
+        self.stamps.writes(slice.file);
         write_all_at(&file, data, slice.offset).map_err(|error| failure(&self.path(slice.file), &error))?;
         // Only now: a sync that begins earlier has nothing to do with these bytes, and nobody was told of them.
         self.written().files.insert(slice.file);
@@ -378,7 +394,18 @@ impl Storage {
         let file = self.files.get_or_open(self.torrent, index, access, open)?;
         if handle == Handle::Current && is_gone(&file) {
             self.files.close(self.torrent, index);
-            return self.files.get_or_open(self.torrent, index, access, open);
+            let file = self.files.get_or_open(self.torrent, index, access, open)?;
+            self.stamps.verified(index, &file);
+            return Ok(file);
+        }
+        match handle {
+            Handle::Any => {}
+            Handle::Current => self.stamps.verified(index, &file),
+            Handle::Unchanged if self.stamps.is_unchanged(index, &file) => {}
+            Handle::Unchanged => {
+                let message = "was changed, replaced or removed since it was verified";
+                return Err(refusal(&self.path(index), DiskErrorKind::Missing, message));
+            }
         }
         Ok(file)
     }

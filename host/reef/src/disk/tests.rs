@@ -354,6 +354,27 @@ fn missing_short_and_changed_files_fail_the_check() {
 }
 
 #[test]
+fn a_block_of_a_file_that_somebody_else_changed_is_refused_until_it_is_verified_again() {
+    let bench = Bench::opened(BLOCK, &["t/a:40000", "t/b:40000"]);
+    bench.write_all();
+    let a = BlockRequest { piece: 0, begin: 0, length: BLOCK };
+    // What the session itself writes may change as often as it does.
+    assert!(bench.read(0, 0, BLOCK).is_ok() && bench.pool.is_unchanged(T, &a));
+    bench.write_all();
+    assert!(bench.read(0, 0, BLOCK).is_ok() && bench.pool.is_unchanged(T, &a));
+    bench.finish().unwrap();
+    assert!(bench.read(0, 0, BLOCK).is_ok() && bench.pool.is_unchanged(T, &a));
+    let changed = std::fs::File::options().write(true).open(bench.path("t/a")).unwrap();
+    changed.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    assert!(!bench.pool.is_unchanged(T, &a));
+    let error = bench.read(0, 0, BLOCK).unwrap_err();
+    assert_eq!((error.kind, error.path), (DiskErrorKind::Missing, bench.path("t/a").display().to_string()));
+    assert!(bench.read(4, 0, 100).is_ok(), "the other file is what it was");
+    assert_eq!(bench.check(0), Ok(Verdict::Passed));
+    assert!(bench.read(0, 0, BLOCK).is_ok() && bench.pool.is_unchanged(T, &a));
+}
+
+#[test]
 fn a_file_removed_while_it_is_written_is_noticed() {
     let bench = Bench::opened(BLOCK, &["t/a:40000"]);
     assert_eq!(bench.write(0), Ok(Verdict::Passed));

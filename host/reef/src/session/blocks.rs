@@ -29,7 +29,8 @@ impl Blocks {
 impl BlockSource for Blocks {
     fn ranges(&mut self, torrent: TorrentId, block: BlockRequest) -> Option<Vec<FileRange>> {
         let ranges = self.pool.ranges(torrent, &block)?;
-        ranges.iter().all(|range| self.cached.holds(range)).then_some(ranges)
+        let is_unchanged = || self.pool.is_unchanged(torrent, &block);
+        ranges.iter().all(|range| self.cached.holds(range, is_unchanged)).then_some(ranges)
     }
 
     fn read(&mut self, torrent: TorrentId, block: BlockRequest, tag: u64) {
@@ -37,7 +38,7 @@ impl BlockSource for Blocks {
     }
 }
 
-/// Which parts of files were found in the page cache a moment ago. To ask again for each block would cost more than a
+/// Which parts of files were found in the page cache, and unchanged, a moment ago. To ask again for each block would cost more than a
 /// third of what sending it does; to be wrong costs one wait for the disk.
 struct Cached {
     slots: [Slot; SLOTS],
@@ -58,15 +59,20 @@ impl Default for Cached {
 }
 
 impl Cached {
-    fn holds(&mut self, range: &FileRange) -> bool {
+    /// Whether a range can be sent at once. `is_unchanged` is asked where a window is not believed.
+    fn holds(&mut self, range: &FileRange, is_unchanged: impl FnOnce() -> bool) -> bool {
         let (file, window) = (Arc::as_ptr(&range.file) as usize, range.offset / WINDOW);
         let last = range.offset + range.length.saturating_sub(1);
         // The files of one process lie a few hundred bytes apart.
         let slot = (file as u64 / 64).wrapping_mul(31).wrapping_add(window) % SLOTS as u64;
-        let Some(slot) = self.slots.get_mut(slot as usize) else { return in_page_cache(range) };
+        let Some(slot) = self.slots.get_mut(slot as usize) else { return false };
         if last / WINDOW == window && (slot.file, slot.window) == (file, window) && slot.uses_left > 0 {
             slot.uses_left -= 1;
             return true;
+        }
+        if !is_unchanged() {
+            // Whoever reads it says what is wrong.
+            return false;
         }
         let whole = FileRange { file: Arc::clone(&range.file), offset: window * WINDOW, length: WINDOW };
         let found = in_page_cache(range);
@@ -96,7 +102,7 @@ mod tests {
     /// Asks for a block, and checks for how many more its window is then believed; `None` for a window not remembered.
     fn check(cached: &mut Cached, file: &Arc<std::fs::File>, offset: u64, believed: Option<u32>) {
         let range = FileRange { file: Arc::clone(file), offset, length: 16 << 10 };
-        assert!(cached.holds(&range));
+        assert!(cached.holds(&range, || true));
         let of = |s: &&Slot| s.file == Arc::as_ptr(file) as usize && s.window == offset / WINDOW;
         assert_eq!(cached.slots.iter().find(of).map(|s| s.uses_left), believed, "{offset}");
     }

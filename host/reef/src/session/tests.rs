@@ -1,12 +1,18 @@
 //! Sessions as an embedding program has them, with real sockets and files.
 
 use super::*;
+use bytes::BytesMut;
 use reef_engine::alert::{Category, CustomAlert};
 use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict};
 use reef_engine::{Action, Actions, AddTorrent, Alert, Hooks, PeerRef, TorrentFlags, View};
 use reef_plugin_host::{PluginHost, PluginHostConfig};
+use reef_proto::handshake::{Feature, Handshake, Reserved};
+use reef_proto::message::{BlockRequest, Message, id};
 use reef_proto::metainfo::Metainfo;
+use reef_proto::peer_id::PeerId;
 use sha1::{Digest, Sha1};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -90,6 +96,123 @@ fn a_file_goes_from_one_session_to_another() {
     let stored = again.stored_torrents();
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].hashes, metainfo.info_hashes);
+}
+
+/// A peer that asks a seed for one block at a time.
+struct Asker {
+    stream: TcpStream,
+}
+
+impl Asker {
+    /// Connects and is unchoked.
+    fn new(seed: &Session, metainfo: &Metainfo) -> Self {
+        let mut stream = TcpStream::connect(seed.listen_addresses()[0]).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let reserved = Reserved([0; 8]).with(Feature::Fast);
+        let peer_id = PeerId(*b"-XX0001-asksforblock");
+        let handshake = Handshake { reserved, info_hash: metainfo.info_hashes.wire(), peer_id };
+        stream.write_all(&handshake.to_bytes()).unwrap();
+        stream.read_exact(&mut [0; 68]).unwrap();
+        let mut asker = Self { stream };
+        assert!(asker.say(&Message::HaveNone) && asker.say(&Message::Interested));
+        while asker.hear().expect("an unchoke").first() != Some(&id::UNCHOKE) {}
+        asker
+    }
+
+    fn say(&mut self, message: &Message) -> bool {
+        let mut out = BytesMut::new();
+        message.encode_into(&mut out);
+        self.stream.write_all(&out).is_ok()
+    }
+
+    /// The next message without its length; `None` when the connection is closed, also in the middle of one.
+    fn hear(&mut self) -> Option<Vec<u8>> {
+        let mut length = [0; 4];
+        self.read(&mut length)?;
+        let mut message = vec![0; u32::from_be_bytes(length) as usize];
+        self.read(&mut message)?;
+        Some(message)
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> Option<()> {
+        match self.stream.read_exact(into) {
+            Ok(()) => Some(()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => None,
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    /// A block from the start of a piece; `None` if the connection closes over it.
+    fn block(&mut self, piece: u32) -> Option<Vec<u8>> {
+        self.say(&Message::Request(BlockRequest { piece, begin: 0, length: 16 << 10 }));
+        loop {
+            let message = self.hear()?;
+            if message.first() == Some(&id::PIECE) {
+                assert_eq!(message[1..9], [piece.to_be_bytes(), [0; 4]].concat());
+                return Some(message[9..].to_vec());
+            }
+        }
+    }
+}
+
+/// Seeds a file that is then changed: whatever is sent is whole blocks, and after some of them (a window of a file is
+/// believed for a while) the connection closes and the torrent stops with an error.
+#[track_caller]
+fn check_changed(change: impl Fn(&Path), is_right_to_the_end: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let content = content(40 * PIECE);
+    std::fs::write(folder.path().join("file"), &content).unwrap();
+    let metainfo = torrent(&content);
+    let seed = session(None);
+    let mut alerts = seed.subscribe(Category::ALL.0, 1000);
+    add(&seed, &metainfo, folder.path(), Vec::new());
+    wait_for(&mut alerts, |a| matches!(a, Alert::TorrentChecked { .. }));
+    let mut asker = Asker::new(&seed, &metainfo);
+    let right = |piece: u32| &content[piece as usize * PIECE..][..16 << 10];
+    for piece in [39, 0, 1, 39] {
+        assert!(asker.block(piece).expect("a block") == right(piece));
+    }
+    change(folder.path());
+    let mut closed = false;
+    for _ in 0..1000 {
+        match asker.block(39) {
+            Some(block) => assert!(!is_right_to_the_end || block == right(39)),
+            None => {
+                closed = true;
+                break;
+            }
+        }
+    }
+    assert!(closed, "it goes on");
+    wait_for(&mut alerts, |a| matches!(a, Alert::TorrentError { error, .. } if error.code == ErrorCode::MissingFile));
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_served_closes_the_connection_and_stops_the_torrent() {
+    let cut = |folder: &Path| {
+        let file = std::fs::File::options().write(true).open(folder.join("file")).unwrap();
+        file.set_len(39 * PIECE as u64 + 100).unwrap();
+    };
+    check_changed(cut, true);
+}
+
+#[test]
+fn a_file_that_is_replaced_while_it_is_served_stops_the_torrent_and_none_of_the_other_file_is_sent() {
+    let replace = |folder: &Path| {
+        std::fs::write(folder.join("other"), vec![7; 40 * PIECE]).unwrap();
+        std::fs::rename(folder.join("other"), folder.join("file")).unwrap();
+    };
+    check_changed(replace, true);
+}
+
+#[test]
+fn a_file_that_is_removed_while_it_is_served_stops_the_torrent() {
+    check_changed(|folder| std::fs::remove_file(folder.join("file")).unwrap(), true);
+}
+
+#[test]
+fn a_file_that_is_written_by_somebody_else_while_it_is_served_stops_the_torrent() {
+    check_changed(|folder| std::fs::write(folder.join("file"), vec![7; 40 * PIECE]).unwrap(), false);
 }
 
 #[test]
