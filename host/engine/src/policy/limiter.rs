@@ -8,7 +8,7 @@
 
 use crate::ids::ConnId;
 use crate::time::Time;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// The channel that every peer belongs to.
@@ -17,7 +17,7 @@ pub const GLOBAL: ChannelId = ChannelId(0);
 /// What is granted at once at any rate, in bytes: a block with its header and some to spare.
 pub const MIN_GRANT: u64 = 17 * 1024;
 
-/// What is granted at once is worth this long, if that is more than [`MIN_GRANT`].
+/// What is granted at once to all is worth this long, if that is more than [`MIN_GRANT`] for each.
 const GRANT_TIME: Duration = Duration::from_millis(50);
 /// An idle channel saves up what is worth this long.
 const BURST_TIME: Duration = Duration::from_millis(250);
@@ -54,7 +54,6 @@ struct Waiting {
     channels: Vec<ChannelId>,
     /// The one of its channels that had nothing to give.
     blocked_by: ChannelId,
-    want: u64,
 }
 
 /// Shares out one direction of traffic.
@@ -62,7 +61,8 @@ struct Waiting {
 pub struct Limiter {
     channels: BTreeMap<ChannelId, Channel>,
     line: VecDeque<Waiting>,
-    waiting: BTreeSet<ConnId>,
+    /// Who is in line, and how many bytes each wants.
+    waiting: BTreeMap<ConnId, u64>,
     polled_at: Option<Time>,
 }
 
@@ -97,8 +97,8 @@ impl Limiter {
         if want == 0 {
             return 0;
         }
-        if self.waiting.contains(&peer) {
-            self.line.iter_mut().filter(|w| w.peer == peer).for_each(|w| w.want = want);
+        if let Some(wanted) = self.waiting.get_mut(&peer) {
+            *wanted = want;
             return 0;
         }
         let queued = |id: &&ChannelId| self.channels.get(id).is_some_and(|channel| channel.waiting > 0);
@@ -109,8 +109,8 @@ impl Limiter {
                 Err(empty) => empty,
             },
         };
-        self.waiting.insert(peer);
-        self.enqueue(Waiting { peer, channels: channels.to_vec(), blocked_by, want });
+        self.waiting.insert(peer, want);
+        self.enqueue(Waiting { peer, channels: channels.to_vec(), blocked_by });
         0
     }
 
@@ -118,30 +118,45 @@ impl Limiter {
     /// asks again for what it did not get.
     pub fn poll(&mut self, now: Time) -> Vec<Grant> {
         let mut grants = Vec::new();
+        // Those that keep their places before the rest of the line.
+        let mut kept = VecDeque::new();
         self.polled_at = Some(now);
-        for _ in 0..self.line.len() {
-            let Some(mut first) = self.dequeue(0) else { break };
-            match self.take(now, &first.channels, first.want) {
+        while let Some(mut first) = self.dequeue(0) {
+            let want = self.waiting.get(&first.peer).copied().unwrap_or(0);
+            match self.take(now, &first.channels, want) {
                 Ok(bytes) => {
                     self.waiting.remove(&first.peer);
                     grants.push(Grant { peer: first.peer, bytes });
                 }
                 Err(empty) => {
                     first.blocked_by = empty;
-                    self.enqueue(first);
+                    self.count_waiting(empty);
+                    kept.push_back(first);
+                    // Everybody belongs to it, so nobody behind gets anything either.
+                    if empty == GLOBAL {
+                        break;
+                    }
                 }
             }
         }
+        kept.append(&mut self.line);
+        self.line = kept;
         grants
     }
 
-    /// When [`Limiter::poll`] will have something to give; `None` while nobody waits. Never sooner than 20 ms after
-    /// the last time, however small the debts are.
+    /// When [`Limiter::poll`] may have something to give; `None` while nobody waits. Never sooner than 20 ms after
+    /// the last time, however small the debts are. It looks at channels and not at who waits.
     #[must_use]
     pub fn next_refill(&self, now: Time) -> Option<Time> {
-        let soonest = self.line.iter().map(|w| self.ready_at(&w.channels)).min()?;
+        if self.line.is_empty() {
+            return None;
+        }
+        let waited_for = self.channels.values().filter(|channel| channel.waiting > 0);
+        // Whoever waits for a channel whose limit is gone, or was set anew, is not counted and can be served.
+        let counted: usize = waited_for.clone().map(|channel| channel.waiting as usize).sum();
+        let soonest = waited_for.map(Channel::ready_at).min().filter(|_| counted >= self.line.len());
         let rested = self.polled_at.map_or(now, |polled| polled + MIN_WAIT);
-        Some(soonest.max(rested).max(now))
+        Some(soonest.unwrap_or(now).max(rested).max(now))
     }
 
     /// Counts bytes that were moved without asking, such as what came with what was granted.
@@ -161,7 +176,7 @@ impl Limiter {
 
     /// The peer is gone.
     pub fn forget(&mut self, peer: ConnId) {
-        if self.waiting.remove(&peer)
+        if self.waiting.remove(&peer).is_some()
             && let Some(at) = self.line.iter().position(|w| w.peer == peer)
         {
             self.dequeue(at);
@@ -175,10 +190,14 @@ impl Limiter {
     }
 
     fn enqueue(&mut self, who: Waiting) {
-        if let Some(channel) = self.channels.get_mut(&who.blocked_by) {
+        self.count_waiting(who.blocked_by);
+        self.line.push_back(who);
+    }
+
+    fn count_waiting(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(&id) {
             channel.waiting += 1;
         }
-        self.line.push_back(who);
     }
 
     fn dequeue(&mut self, at: usize) -> Option<Waiting> {
@@ -210,11 +229,6 @@ impl Limiter {
         }
         Ok(bytes)
     }
-
-    fn ready_at(&self, channels: &[ChannelId]) -> Time {
-        let limited = channels.iter().filter_map(|id| self.channels.get(id));
-        limited.map(Channel::ready_at).max().unwrap_or(Time::ZERO)
-    }
 }
 
 const MICRO: i128 = 1_000_000;
@@ -231,8 +245,10 @@ impl Channel {
         (i128::from(self.rate) * BURST_TIME.as_micros() as i128).max(i128::from(MIN_GRANT) * MICRO)
     }
 
+    /// What one peer gets at once: with many that wait, a part, so that all move on together.
     fn grant(&self) -> u64 {
-        (u128::from(self.rate) * GRANT_TIME.as_micros() / 1_000_000).try_into().unwrap_or(u64::MAX).max(MIN_GRANT)
+        let all = u128::from(self.rate) * GRANT_TIME.as_micros() / 1_000_000;
+        (all / (u128::from(self.waiting) + 1)).try_into().unwrap_or(u64::MAX).max(MIN_GRANT)
     }
 
     /// When it has a token again.
@@ -258,7 +274,7 @@ mod tests {
         let (mut now, mut polls) = (Time::ZERO, 0);
         for (at, (peer, channels)) in peers.iter().enumerate() {
             got[at] += limiter.request(now, ConnId(*peer), channels, want);
-            while !limiter.waiting.contains(&ConnId(*peer)) {
+            while !limiter.waiting.contains_key(&ConnId(*peer)) {
                 got[at] += limiter.request(now, ConnId(*peer), channels, want);
             }
         }
@@ -271,7 +287,7 @@ mod tests {
                 got[at] += grant.bytes;
                 let more = limiter.request(now, grant.peer, peers[at].1, want);
                 got[at] += more;
-                while more > 0 && !limiter.waiting.contains(&grant.peer) {
+                while more > 0 && !limiter.waiting.contains_key(&grant.peer) {
                     got[at] += limiter.request(now, grant.peer, peers[at].1, want);
                 }
             }

@@ -42,17 +42,21 @@ impl Limits {
         times.into_iter().flatten().min()
     }
 
-    /// Whether a peer may be sent `bytes` now. If not, it waits in line.
-    pub(super) fn may_upload(&mut self, conn: ConnId, bytes: u64, now: Time) -> bool {
+    /// Whether a peer may be sent `bytes` now, the first of so many that it wants. If not, it waits in line. What is
+    /// granted beyond `bytes` is for its next blocks, so that the line is not served block by block.
+    pub(super) fn may_upload(&mut self, conn: ConnId, bytes: u64, wanted: u64, now: Time) -> bool {
         self.now = now;
         if !self.up.limits(&[GLOBAL]) {
             return true;
         }
-        let credit = self.credit.get(&conn).copied().unwrap_or(0);
-        let credit =
-            if credit < bytes { credit + self.up.request(now, conn, &[GLOBAL], bytes - credit) } else { credit };
-        let enough = credit >= bytes;
-        self.credit.insert(conn, if enough { credit - bytes } else { credit });
+        let credit = self.credit.entry(conn).or_default();
+        if *credit < bytes {
+            *credit += self.up.request(now, conn, &[GLOBAL], wanted.max(bytes) - *credit);
+        }
+        let enough = *credit >= bytes;
+        if enough {
+            *credit -= bytes;
+        }
         enough
     }
 

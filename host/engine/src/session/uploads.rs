@@ -60,7 +60,8 @@ impl Session {
                 return;
             }
             let bytes = u64::from(request.length) + PIECE_HEADER;
-            if !self.limits.may_upload(conn, bytes, self.now) {
+            let wanted = (peer.uploads.len() as u64).saturating_mul(bytes).min(watermark - peer.queued);
+            if !self.limits.may_upload(conn, bytes, wanted, self.now) {
                 return;
             }
             self.flush(conn, hooks);

@@ -12,7 +12,7 @@ mod pipes;
 mod send_queue;
 
 use crate::disk::FileRange;
-use crate::rt::{Notifier, Readiness, Ready, is_out_of_files};
+use crate::rt::{Notifier, Readiness, Ready, TcpSocket, is_out_of_files};
 use buffer::BufferPool;
 use bytes::Bytes;
 use connection::{Connection, Turn};
@@ -239,13 +239,16 @@ impl Net {
 
     /// One step: the next thing that happened, or `None` if the step brought nothing for the session.
     /// `new_conn` gives the key of a connection that was accepted.
-    pub(crate) fn next_input(&mut self, now: Instant, new_conn: impl FnOnce() -> ConnId) -> Option<Input> {
+    pub(crate) fn next_input(&mut self, now: Instant, new_conn: impl FnMut() -> ConnId) -> Option<Input> {
         if let Some(input) = self.inputs.pop_front() {
             return Some(input);
         }
         match self.ready.pop_front()? {
             Key::Connection(conn) => self.turn(conn, now),
-            Key::Listener(index) => self.accept(index, now, new_conn),
+            Key::Listener(index) => {
+                self.accept_some(index, now, new_conn);
+                self.inputs.pop_front()
+            }
             Key::Udp(index) => {
                 let (from, data) = self.endpoints.receive(index)?;
                 self.note_endpoint(Key::Udp(index));
@@ -324,24 +327,25 @@ impl Net {
         input
     }
 
-    fn accept(&mut self, index: usize, now: Instant, new_conn: impl FnOnce() -> ConnId) -> Option<Input> {
-        match self.endpoints.accept(index, now) {
-            Knock::Nobody => None,
-            Knock::Failed => {
-                self.note_endpoint(Key::Listener(index));
-                None
-            }
-            Knock::Peer(socket, remote) => {
-                self.note_endpoint(Key::Listener(index));
-                let conn = new_conn();
-                if let Err(e) = self.readiness.add(&socket, Key::Connection(conn).pack()) {
-                    log::warn!("{remote}: connection dropped: {e}");
-                    return None;
-                }
-                self.connections.insert(conn, Connection::accepted(socket));
-                Some(Input::Accepted { conn, listener: listener_id(index), remote })
+    /// Lets several peers in, so that one who comes while others transfer waits no longer than they.
+    fn accept_some(&mut self, index: usize, now: Instant, mut new_conn: impl FnMut() -> ConnId) {
+        for _ in 0..ACCEPTED_A_TURN {
+            match self.endpoints.accept(index, now) {
+                Knock::Nobody => return,
+                Knock::Failed => {}
+                Knock::Peer(socket, remote) => self.accept(socket, (index, remote), new_conn()),
             }
         }
+        self.note_endpoint(Key::Listener(index));
+    }
+
+    fn accept(&mut self, socket: TcpSocket, (index, remote): (usize, SocketAddr), conn: ConnId) {
+        if let Err(e) = self.readiness.add(&socket, Key::Connection(conn).pack()) {
+            log::warn!("{remote}: connection dropped: {e}");
+            return;
+        }
+        self.connections.insert(conn, Connection::accepted(socket));
+        self.inputs.push_back(Input::Accepted { conn, listener: listener_id(index), remote });
     }
 
     /// A connection is gone; the session is told, unless it closed it itself.
@@ -426,6 +430,7 @@ const LISTENER: u64 = 1 << 63;
 const UDP: u64 = 1 << 62;
 /// How long a closed connection may take to send what was queued.
 const LINGER: Duration = Duration::from_secs(1);
+const ACCEPTED_A_TURN: usize = 32;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

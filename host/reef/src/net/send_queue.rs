@@ -270,7 +270,7 @@ const WORTH_A_PIPE: usize = 6;
 /// A pipe with fewer bytes in it is filled again before it is sent.
 const LOW: usize = 64 << 10;
 /// Bytes that one connection sends before the others have their turn.
-const TURN: u64 = 1 << 20;
+const TURN: u64 = 256 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -85,10 +85,12 @@ impl Readiness {
 
     /// Waits in the set itself, for so short a time that nobody else on this thread minds. Whether that was enough.
     fn wait_briefly(&mut self, until: Option<Instant>) -> bool {
-        let left = until.map_or(BRIEFLY, |at| at.saturating_duration_since(Instant::now()).min(BRIEFLY));
-        let nanoseconds = left.subsec_nanos().into();
-        let found = self.look(&Timespec { tv_sec: 0, tv_nsec: nanoseconds });
-        found > 0 || left < BRIEFLY
+        let left = until.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        // A moment that is near, such as a rate limit's next, is not worth setting a timer for.
+        let is_near = left <= NEAR;
+        let wait = if is_near { left } else { BRIEFLY };
+        let found = self.look(&Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().into() });
+        found > 0 || is_near
     }
 
     /// One look into the set. Returns how many events there were.
@@ -166,6 +168,7 @@ const EVENTS_A_CALL: usize = 128;
 const EARLY_ENOUGH: Duration = Duration::from_millis(100);
 const IMMEDIATELY: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 const BRIEFLY: Duration = Duration::from_millis(1);
+const NEAR: Duration = Duration::from_millis(25);
 const NOTIFIED: u64 = u64::MAX;
 
 #[cfg(test)]

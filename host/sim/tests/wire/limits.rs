@@ -36,7 +36,7 @@ fn check_rate(got: u64, limit: u64) {
 
 #[test]
 fn upload_limit_holds() {
-    for (limit, peers) in [(40_000, 1), (100_000, 5), (250_000, 3)] {
+    for (limit, peers) in [(40_000, 1), (100_000, 5), (250_000, 3), (1_000_000, 20)] {
         let settings = Settings { upload_rate_limit: limit, ..Settings::default() };
         let (_, _, rate) = moved(settings, peers, true);
         check_rate(rate, limit as u64);
@@ -49,6 +49,17 @@ fn download_limit_holds() {
         let settings = Settings { download_rate_limit: limit, ..Settings::default() };
         let (_, _, rate) = moved(settings, peers, false);
         check_rate(rate, limit as u64);
+    }
+}
+
+#[test]
+fn peers_of_a_limited_seed_get_equal_shares() {
+    for limit in [200_000, 1_000_000] {
+        let settings = Settings { upload_rate_limit: limit, unchoke_slots_limit: -1, ..Settings::default() };
+        let (world, _, _) = moved(settings, 12, true);
+        let shares: Vec<u64> = (2..14).map(|n| world.tally(NodeId(n)).received).collect();
+        let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+        assert!(most * 10 <= least * 13, "under {limit}: {shares:?}");
     }
 }
 
