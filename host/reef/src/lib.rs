@@ -5,6 +5,7 @@
 
 pub mod disk;
 mod http;
+pub mod lanes;
 mod net;
 pub mod plugin_watch;
 pub mod plugins;

@@ -1,19 +1,20 @@
 //! Hashes files that are to become a torrent, on several threads.
 //!
 //! Unlike a storage this reads whatever paths it is given and follows links: they were chosen by the user, not by a
-//! torrent. Each thread takes the next piece, reads it from the first byte to the last, and keeps the file it is in open.
+//! torrent. Each thread takes the next few pieces, reads a little of each in turn and hashes them side by side.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use reef_engine::disk::{DiskError, DiskErrorKind, Expect};
+use reef_engine::disk::{DiskError, DiskErrorKind};
 use reef_proto::hash::Sha1Hash;
-use reef_proto::layout::Layout;
+use reef_proto::layout::{FileSlice, Layout};
 
 use super::failure::{failure, refusal};
-use super::hash::PieceHasher;
+use super::hash::{PieceHasher, Update, advance};
 use super::scratch::Scratch;
 
 /// The SHA-1 hashes of all pieces of a torrent whose file `i` is at `paths[i]`. `on_piece` is called after each piece, on
@@ -47,8 +48,16 @@ struct Work<'a, P> {
     failed: AtomicBool,
 }
 
-/// The file that a thread reads.
-type Open = Option<(usize, File)>;
+/// The file that a thread opened last.
+type Open = Option<(usize, Arc<File>)>;
+
+/// A piece that is being read.
+struct Reading {
+    piece: u32,
+    hasher: PieceHasher,
+    /// What is still to be read, the first part last.
+    rest: Vec<(FileSlice, Arc<File>)>,
+}
 
 impl<P: Fn() + Sync> Work<'_, P> {
     fn run(&self) -> Result<Vec<(u32, Sha1Hash)>, DiskError> {
@@ -56,44 +65,87 @@ impl<P: Fn() + Sync> Work<'_, P> {
         let mut hashes = Vec::new();
         let mut open = None;
         while !self.failed.load(Ordering::Relaxed) {
-            let piece = self.next.fetch_add(1, Ordering::Relaxed);
-            if piece >= self.layout.num_pieces() {
+            let first = self.next.fetch_add(TOGETHER, Ordering::Relaxed);
+            let end = first.saturating_add(TOGETHER).min(self.layout.num_pieces());
+            if first >= end {
                 break;
             }
-            let hash = self.hash(piece, &mut open, scratch.buffer());
-            hashes.push((piece, hash.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?));
-            (self.on_piece)();
+            let hashed = self.hash(first..end, &mut open, scratch.buffer());
+            hashes.extend(hashed.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?);
         }
         Ok(hashes)
     }
 
-    fn hash(&self, piece: u32, open: &mut Open, scratch: &mut [u8]) -> Result<Sha1Hash, DiskError> {
-        let mut hasher = PieceHasher::v1();
-        for slice in self.layout.slices(piece, 0, self.layout.piece_size(piece)) {
-            let path = self.paths.get(slice.file).map_or_else(|| Path::new(""), PathBuf::as_path);
-            let file = match open.take().filter(|(index, _)| *index == slice.file) {
-                Some((_, file)) => file,
-                None => self.open(slice.file, path)?,
-            };
-            let mut done = 0;
-            while done < slice.length {
-                let step = scratch.len().min(usize::try_from(slice.length - done).unwrap_or(usize::MAX));
-                let buffer = &mut scratch[..step];
-                let read = file.read_exact_at(buffer, slice.offset + done);
-                read.map_err(|error| match error.kind() {
-                    std::io::ErrorKind::UnexpectedEof => changed(path),
-                    _ => failure(path, &error),
-                })?;
-                hasher.update(buffer);
-                done += step as u64;
+    fn hash(
+        &self,
+        pieces: std::ops::Range<u32>,
+        open: &mut Open,
+        scratch: &mut [u8],
+    ) -> Result<Vec<(u32, Sha1Hash)>, DiskError> {
+        let mut readings = pieces.map(|piece| self.begin(piece, open)).collect::<Result<Vec<_>, _>>()?;
+        let step = scratch.len() / TOGETHER as usize;
+        let mut hashes = Vec::new();
+        while !readings.is_empty() {
+            let mut updates = Vec::with_capacity(readings.len());
+            for (reading, buffer) in readings.iter_mut().zip(scratch.chunks_mut(step)) {
+                let data = self.read(reading, buffer)?;
+                let hasher = std::mem::replace(&mut reading.hasher, PieceHasher::nothing());
+                updates.push(Update { hasher, data: vec![data], ends: reading.rest.is_empty() });
             }
-            *open = Some((slice.file, file));
+            let mut still = Vec::with_capacity(readings.len());
+            for (reading, hasher) in readings.into_iter().zip(advance(updates)) {
+                if reading.rest.is_empty() {
+                    hashes.push((reading.piece, hasher.finish().v1.unwrap_or_default()));
+                    (self.on_piece)();
+                } else {
+                    still.push(Reading { hasher, ..reading });
+                }
+            }
+            readings = still;
         }
-        let Expect { v1, .. } = hasher.finish();
-        Ok(v1.unwrap_or_default())
+        Ok(hashes)
     }
 
-    fn open(&self, index: usize, path: &Path) -> Result<File, DiskError> {
+    fn begin(&self, piece: u32, open: &mut Open) -> Result<Reading, DiskError> {
+        let mut rest = Vec::new();
+        for slice in self.layout.slices(piece, 0, self.layout.piece_size(piece)) {
+            let file = match open.take().filter(|(index, _)| *index == slice.file) {
+                Some((_, file)) => file,
+                None => Arc::new(self.open(slice.file)?),
+            };
+            *open = Some((slice.file, file.clone()));
+            rest.push((slice, file));
+        }
+        rest.reverse();
+        Ok(Reading { piece, hasher: PieceHasher::v1(), rest })
+    }
+
+    /// The next bytes of a piece, as many as the buffer takes.
+    fn read<'a>(&self, reading: &mut Reading, buffer: &'a mut [u8]) -> Result<&'a [u8], DiskError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let Some((slice, file)) = reading.rest.last_mut() else { break };
+            let step = (buffer.len() - filled).min(usize::try_from(slice.length).unwrap_or(usize::MAX));
+            file.read_exact_at(&mut buffer[filled..][..step], slice.offset).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => changed(self.path(slice.file)),
+                _ => failure(self.path(slice.file), &error),
+            })?;
+            filled += step;
+            slice.offset += step as u64;
+            slice.length -= step as u64;
+            if slice.length == 0 {
+                reading.rest.pop();
+            }
+        }
+        Ok(&buffer[..filled])
+    }
+
+    fn path(&self, file: usize) -> &Path {
+        self.paths.get(file).map_or_else(|| Path::new(""), PathBuf::as_path)
+    }
+
+    fn open(&self, index: usize) -> Result<File, DiskError> {
+        let path = self.path(index);
         let file = File::open(path).map_err(|error| failure(path, &error))?;
         let length = file.metadata().map_err(|error| failure(path, &error))?.len();
         if self.layout.file(index).is_some_and(|entry| entry.length != length) {
@@ -102,6 +154,9 @@ impl<P: Fn() + Sync> Work<'_, P> {
         Ok(file)
     }
 }
+
+/// Pieces that one thread hashes at once.
+const TOGETHER: u32 = 16;
 
 fn changed(path: &Path) -> DiskError {
     refusal(path, DiskErrorKind::Missing, "its length changed while it was hashed; try again")

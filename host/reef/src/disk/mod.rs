@@ -3,12 +3,14 @@
 //! What is never done here: write outside a torrent's save folder, follow a symbolic link inside it, write a whole piece
 //! that hashed wrong, map a file into memory, or decide anything about a torrent.
 //!
-//! Code map: `pool` the threads; `queue` what is next; `storage` one torrent's files; `part_file` bytes of unwanted
-//! files; `folder` the only way into the save folder; `open_files` which files are open; `hash` SHA-1 and trees;
+//! Code map: `pool` the threads; `queue` what is next, and what waits for company; `write` pieces hashed side by side and
+//! written; `check` pieces read and hashed side by side; `storage` one torrent's files; `part_file` bytes of unwanted
+//! files; `folder` the only way into the save folder; `open_files` which files are open; `hash` SHA-1 and trees of pieces;
 //! `hash_files` hashing what is to become a torrent; `scratch` the buffer for it; `vectored` writing many buffers at once;
 //! `stamps` files that
 //! somebody else changed; `failure` errors.
 
+mod check;
 mod failure;
 mod folder;
 mod hash;
@@ -23,6 +25,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod vectored;
+mod write;
 
 use std::fs::File;
 use std::io::IoSliceMut;

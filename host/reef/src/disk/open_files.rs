@@ -65,7 +65,10 @@ impl OpenFiles {
         };
         let file = Arc::new(file);
         let mut table = self.lock();
-        table.shrink(self.limit - 1);
+        if table.open.len() >= self.limit {
+            // Several at once, or each file that is opened would look at all that are open.
+            table.shrink((self.limit - self.limit / 8).min(self.limit - 1));
+        }
         table.uses += 1;
         let used = table.uses;
         table.open.insert((torrent, index), Open { file: file.clone(), access, used });

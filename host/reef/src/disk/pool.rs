@@ -4,20 +4,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reef_engine::TorrentId;
-use reef_engine::disk::{
-    DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, Expect, OpenStorage, Verdict,
-};
+use reef_engine::disk::{DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, OpenStorage};
 use reef_proto::message::BlockRequest;
 
-use super::hash::check_pieces;
+use super::check::{Check, check_pieces};
 use super::open_files::OpenFiles;
-use super::queue::{Queue, scope};
+use super::queue::{Patience, Queue, scope};
 use super::scratch::Scratch;
 use super::storage::{FileRange, Storage};
-use super::vectored::total;
+use super::write::{Write, hash_and_write};
+use crate::lanes;
 
 /// How a [`DiskPool`] is set up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,14 +27,16 @@ pub struct PoolConfig {
     pub threads: usize,
     /// How many files are kept open.
     pub max_open_files: usize,
-    /// Up to how many bytes of whole pieces one thread hashes and writes at once, when that many wait.
-    pub batch: usize,
+    /// How many pieces are waited for, a short while, to be hashed side by side.
+    pub streams: usize,
+    /// How many bytes of pieces wait for that at most; see [`DiskPool::set_memory`].
+    pub memory: usize,
 }
 
 impl Default for PoolConfig {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self { threads: cores.clamp(2, 4), max_open_files: 256, batch: 1024 * 1024 }
+        Self { threads: cores.clamp(2, 4), max_open_files: 256, streams: lanes::width(), memory: 16 << 20 }
     }
 }
 
@@ -58,10 +60,8 @@ struct Shared {
     /// Torrents that were closed without all their bytes having reached stable storage.
     lost: Mutex<HashSet<TorrentId>>,
     on_done: OnDone,
-    batch: usize,
 }
 
-#[derive(Default)]
 struct Work {
     jobs: Queue,
     blocks: VecDeque<BlockRead>,
@@ -90,14 +90,17 @@ impl DiskPool {
     /// # Errors
     /// When the operating system gives no thread.
     pub fn start(config: PoolConfig, on_done: OnDone) -> std::io::Result<Self> {
+        let PoolConfig { streams, memory, .. } = config;
+        let patience = Patience { streams, bytes: WORTH_A_TURN.min(memory), most: memory, time: PATIENCE };
+        let work =
+            Work { jobs: Queue::new(patience), blocks: VecDeque::new(), blocks_in_a_row: 0, idle: 0, stopping: false };
         let shared = Arc::new(Shared {
-            work: Mutex::default(),
+            work: Mutex::new(work),
             wake: Condvar::new(),
             storages: RwLock::default(),
             files: Arc::new(OpenFiles::new(config.max_open_files)),
             lost: Mutex::default(),
             on_done,
-            batch: config.batch,
         });
         let mut pool = Self { shared, threads: Vec::new() };
         for number in 0..config.threads.max(1) {
@@ -110,9 +113,24 @@ impl DiskPool {
 
     /// Queues a job. It is answered once, through `on_done`; a [`DiskOp::SetWanted`] has no answer.
     pub fn submit(&self, job: DiskJob) {
+        let now = Instant::now();
         let mut work = self.shared.work();
-        work.jobs.push(job);
-        self.shared.wake_for(work);
+        let slept = work.jobs.due().is_none();
+        work.jobs.push(job, now);
+        // Somebody must know when what waits for company has waited long enough.
+        if slept && work.idle > 0 && work.jobs.due().is_some() {
+            drop(work);
+            self.shared.wake.notify_one();
+        } else {
+            self.shared.wake_for(work, now);
+        }
+    }
+
+    /// Sets how many bytes of pieces wait at most until they are hashed side by side.
+    pub fn set_memory(&self, bytes: usize) {
+        let mut work = self.shared.work();
+        work.jobs.patience.most = bytes;
+        work.jobs.patience.bytes = WORTH_A_TURN.min(bytes);
     }
 
     /// Reads a block for a peer, ahead of the jobs that wait. `on_block` gets the tag with it.
@@ -120,7 +138,7 @@ impl DiskPool {
         let on_block = on_block.clone();
         let mut work = self.shared.work();
         work.blocks.push_back(BlockRead { torrent, request, tag, on_block });
-        self.shared.wake_for(work);
+        self.shared.wake_for(work, Instant::now());
     }
 
     /// Where a block's bytes are, in order, if all of them are in files that are open; otherwise
@@ -181,20 +199,27 @@ impl Shared {
             if work.stopping {
                 return None;
             }
-            if let Some(task) = work.take(self.batch) {
-                self.wake_for(work);
+            let now = Instant::now();
+            if let Some(task) = work.take(now) {
+                self.wake_for(work, now);
                 return Some(task);
             }
             work.idle += 1;
-            work = self.wake.wait(work).unwrap_or_else(PoisonError::into_inner);
+            work = match work.jobs.due() {
+                None => self.wake.wait(work).unwrap_or_else(PoisonError::into_inner),
+                Some(due) => {
+                    let left = due.saturating_duration_since(now);
+                    self.wake.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
             work.idle -= 1;
         }
     }
 
     /// Wakes a thread if there is something to do and one that waits for it. A woken one does the same, so that as many
     /// wake as are needed, and nobody pays for a call to the kernel that wakes no one.
-    fn wake_for(&self, work: MutexGuard<'_, Work>) {
-        let wake = work.idle > 0 && work.has_tasks();
+    fn wake_for(&self, work: MutexGuard<'_, Work>, now: Instant) {
+        let wake = work.idle > 0 && work.has_tasks(now);
         drop(work);
         if wake {
             self.wake.notify_one();
@@ -209,23 +234,34 @@ impl Shared {
 
     fn do_jobs(&self, jobs: Vec<DiskJob>, scratch: &mut [u8]) {
         let scopes: Vec<_> = jobs.iter().map(scope).collect();
-        let mut pieces = Vec::new();
+        let (mut writes, mut checks) = (Vec::new(), Vec::new());
         for DiskJob { torrent, op } in jobs {
+            let storage = || self.storage(torrent).ok_or_else(not_open);
             match op {
-                DiskOp::WritePiece { piece, data, expect } => pieces.push(PieceWrite { torrent, piece, data, expect }),
+                DiskOp::WritePiece { piece, data, expect } => {
+                    writes.push(Write { torrent, storage: storage(), piece, begin: 0, data, expect: Some(expect) });
+                }
+                DiskOp::WriteRun { piece, begin, data } => {
+                    writes.push(Write { torrent, storage: storage(), piece, begin, data, expect: None });
+                }
+                DiskOp::CheckPiece { piece, expect } => {
+                    checks.push(Check { torrent, storage: storage(), piece, expect })
+                }
                 other => {
-                    if let Some(result) = self.do_one(torrent, other, scratch) {
+                    if let Some(result) = self.do_one(torrent, other) {
                         (self.on_done)(DiskDone { torrent, result });
                     }
                 }
             }
         }
-        self.write_pieces(pieces);
+        hash_and_write(writes).into_iter().for_each(|done| (self.on_done)(done));
+        check_pieces(checks, scratch, &|done| (self.on_done)(done));
+        let now = Instant::now();
         let mut work = self.work();
-        scopes.into_iter().for_each(|scope| work.jobs.done(scope));
+        scopes.into_iter().for_each(|scope| work.jobs.done(scope, now));
     }
 
-    fn do_one(&self, torrent: TorrentId, op: DiskOp, scratch: &mut [u8]) -> Option<DiskResult> {
+    fn do_one(&self, torrent: TorrentId, op: DiskOp) -> Option<DiskResult> {
         let storage = || self.storage(torrent).ok_or_else(not_open);
         Some(match op {
             DiskOp::Open(open) => DiskResult::Opened(Ok(self.open(torrent, *open))),
@@ -235,23 +271,14 @@ impl Shared {
                 }
                 return None;
             }
-            DiskOp::WritePiece { piece, data, .. } => DiskResult::Checked { piece, outcome: Err(not_open()), data },
-            DiskOp::WriteRun { piece, begin, data } => DiskResult::Written {
-                piece,
-                begin,
-                length: u32::try_from(total(&data)).unwrap_or(u32::MAX),
-                outcome: storage().and_then(|storage| storage.write_run(piece, begin, &data)),
-            },
-            DiskOp::CheckPiece { piece, expect } => {
-                let outcome = storage().and_then(|storage| storage.check(piece, expect, scratch));
-                DiskResult::Checked { piece, outcome, data: Vec::new() }
-            }
             DiskOp::Read { piece, begin, length } => {
                 let outcome = storage().and_then(|storage| storage.read(piece, begin, length));
                 DiskResult::Read { piece, begin, outcome }
             }
             DiskOp::Finish => DiskResult::Finished(storage().and_then(|storage| storage.finish())),
             DiskOp::Close { delete_files } => DiskResult::Closed(self.close(torrent, delete_files)),
+            // These are done many at a time.
+            DiskOp::WritePiece { .. } | DiskOp::WriteRun { .. } | DiskOp::CheckPiece { .. } => return None,
         })
     }
 
@@ -274,20 +301,6 @@ impl Shared {
         })
     }
 
-    /// Hashes the pieces (of one torrent) and writes the right ones, neighbours in one go.
-    fn write_pieces(&self, mut pieces: Vec<PieceWrite>) {
-        let Some(first) = pieces.first() else { return };
-        let storage = self.storage(first.torrent);
-        pieces.sort_by_key(|piece| piece.piece);
-        let outcomes = match storage {
-            Some(storage) => write_checked(&storage, &pieces),
-            None => pieces.iter().map(|_| Err(not_open())).collect(),
-        };
-        for (PieceWrite { torrent, piece, data, .. }, outcome) in pieces.into_iter().zip(outcomes) {
-            (self.on_done)(DiskDone { torrent, result: DiskResult::Checked { piece, outcome, data } });
-        }
-    }
-
     fn lost(&self) -> MutexGuard<'_, HashSet<TorrentId>> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -302,67 +315,19 @@ impl Shared {
 }
 
 impl Work {
-    fn has_tasks(&self) -> bool {
-        !self.blocks.is_empty() || self.jobs.ready() > 0
+    fn has_tasks(&self, now: Instant) -> bool {
+        !self.blocks.is_empty() || self.jobs.has_ready(now)
     }
 
     /// Blocks for peers go first, but not for ever.
-    fn take(&mut self, batch: usize) -> Option<Task> {
-        let jobs_first = self.blocks_in_a_row >= MAX_BLOCKS_IN_A_ROW && self.jobs.ready() > 0;
+    fn take(&mut self, now: Instant) -> Option<Task> {
+        let jobs_first = self.blocks_in_a_row >= MAX_BLOCKS_IN_A_ROW && self.jobs.has_ready(now);
         if !jobs_first && let Some(read) = self.blocks.pop_front() {
             self.blocks_in_a_row += 1;
             return Some(Task::Block(read));
         }
         self.blocks_in_a_row = 0;
-        self.jobs.take(batch).map(Task::Jobs)
-    }
-}
-
-struct PieceWrite {
-    torrent: TorrentId,
-    piece: u32,
-    data: Vec<Bytes>,
-    expect: Expect,
-}
-
-/// The verdicts on pieces, in their order; the right ones are written.
-fn write_checked(storage: &Storage, pieces: &[PieceWrite]) -> Vec<Result<Verdict, DiskError>> {
-    let layout = storage.layout();
-    let hashable: Vec<_> = pieces.iter().map(|piece| (piece.piece, &piece.data[..], piece.expect)).collect();
-    let mut verdicts = check_pieces(layout, &hashable);
-    for (piece, verdict) in pieces.iter().zip(&mut verdicts) {
-        if total(&piece.data) != u64::from(layout.piece_size(piece.piece)) {
-            *verdict = Verdict::Failed;
-        }
-    }
-    let mut outcomes: Vec<_> = verdicts.into_iter().map(Ok).collect();
-    let mut start = 0;
-    while start < pieces.len() {
-        let right = |index: usize| outcomes[index] == Ok(Verdict::Passed);
-        let follows = |index: usize| right(index) && pieces[index].piece == pieces[index - 1].piece + 1;
-        let end = (start + 1..pieces.len()).find(|&index| !follows(index)).unwrap_or(pieces.len());
-        if right(start) {
-            write_neighbours(storage, &pieces[start..end], &mut outcomes[start..end]);
-            start = end;
-        } else {
-            start += 1;
-        }
-    }
-    outcomes
-}
-
-/// Writes adjacent pieces as one. If that fails each is tried by itself, so that each has its own outcome.
-fn write_neighbours(storage: &Storage, pieces: &[PieceWrite], outcomes: &mut [Result<Verdict, DiskError>]) {
-    if let [first, _, ..] = pieces {
-        let data: Vec<Bytes> = pieces.iter().flat_map(|piece| piece.data.iter().cloned()).collect();
-        if storage.write(first.piece, 0, &data).is_ok() {
-            return;
-        }
-    }
-    for (piece, outcome) in pieces.iter().zip(outcomes) {
-        if let Err(error) = storage.write(piece.piece, 0, &piece.data) {
-            *outcome = Err(error);
-        }
+        self.jobs.take(now).map(Task::Jobs)
     }
 }
 
@@ -373,3 +338,9 @@ fn not_open() -> DiskError {
 
 /// After so many blocks for peers one job is done, if there is any.
 const MAX_BLOCKS_IN_A_ROW: u32 = 8;
+
+/// Pieces that are smaller wait until they are so many bytes together: a write of less costs more a byte.
+const WORTH_A_TURN: usize = 1 << 20;
+
+/// What came of a piece waits so long for others to be hashed with.
+const PATIENCE: Duration = Duration::from_millis(50);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use reef_engine::TorrentId;
-use reef_engine::disk::{DiskError, DiskErrorKind, Expect, FileStat, OpenStorage, Opened, Verdict};
+use reef_engine::disk::{DiskError, DiskErrorKind, Expect, FileStat, OpenStorage, Opened};
 use reef_proto::layout::{FileEntry, FileSlice, Layout};
 use reef_proto::message::BlockRequest;
 use rustix::fs::Advice;
@@ -21,6 +21,7 @@ use rustix::fs::Advice;
 use super::failure::{failure, refusal, too_short};
 use super::folder::{Access, Folder};
 use super::hash::PieceHasher;
+use super::is_cached;
 use super::open_files::{OpenFiles, is_gone};
 use super::part_file::PartFile;
 use super::stamps::Stamps;
@@ -84,13 +85,15 @@ struct Stream {
 
 /// Whether a file that was removed after it was opened will do.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Handle {
+pub(super) enum Handle {
     /// Any.
     Any,
     /// Any, if nobody else changed the file since its pieces were verified.
     Unchanged,
     /// Only the file that now has the name.
     Current,
+    /// As [`Self::Current`], by somebody who reads on: files into which he came earlier were looked at then.
+    Continued,
 }
 
 impl Storage {
@@ -179,52 +182,41 @@ impl Storage {
         Ok(())
     }
 
-    /// Writes a run of an unfinished piece and hashes it along if it continues what was hashed.
-    pub(super) fn write_run(&self, piece: u32, begin: u32, data: &[Bytes]) -> Result<(), DiskError> {
-        let length = total(data);
+    /// What was hashed of a piece that is written in runs, if a run that begins there continues it; for the first run a
+    /// hasher that took nothing in. [`Self::put_stream`] keeps it for the next run.
+    pub(super) fn take_stream(&self, piece: u32, begin: u32, length: u64) -> Result<Option<PieceHasher>, DiskError> {
         if u64::from(begin) + length > u64::from(self.layout.piece_size(piece)) {
             return Err(self.outside());
         }
-        let mut stream = match begin {
+        let mut streams = self.streams();
+        let stream = match begin {
             0 => Some(Stream { hasher: PieceHasher::v1(), position: 0 }),
-            _ => self.streams().remove(&piece),
+            _ => streams.remove(&piece),
         };
-        // Bytes that were hashed before are being replaced: the hash is of no use any more.
-        if stream.as_ref().is_some_and(|stream| begin < stream.position) {
-            stream = None;
+        let Some(stream) = stream else { return Ok(None) };
+        match begin.cmp(&stream.position) {
+            std::cmp::Ordering::Equal => Ok(Some(stream.hasher)),
+            // A run further on: what was hashed still holds.
+            std::cmp::Ordering::Greater => {
+                streams.insert(piece, stream);
+                Ok(None)
+            }
+            // Bytes that were hashed before are being replaced: the hash is of no use any more.
+            std::cmp::Ordering::Less => Ok(None),
         }
-        if let Some(stream) = stream.as_mut().filter(|stream| stream.position == begin) {
-            data.iter().for_each(|block| stream.hasher.update(block));
-            // At most the piece's length, as checked above.
-            stream.position += u32::try_from(length).unwrap_or(0);
-        }
-        self.write(piece, begin, data)?;
-        if let Some(stream) = stream {
-            self.streams().insert(piece, stream);
-        }
-        Ok(())
     }
 
-    /// Whether a piece hashes right, reading what was not hashed along. A missing or short file is a wrong hash.
-    pub(super) fn check(&self, piece: u32, expect: Expect, scratch: &mut [u8]) -> Result<Verdict, DiskError> {
+    /// Keeps the hash of a piece's first `position` bytes, which are written.
+    pub(super) fn put_stream(&self, piece: u32, hasher: PieceHasher, position: u32) {
+        self.streams().insert(piece, Stream { hasher, position });
+    }
+
+    /// What is left to be read to know whether a piece hashes right: the hasher, and from where on in the torrent.
+    pub(super) fn rest_of_check(&self, piece: u32, expect: Expect) -> (PieceHasher, u64) {
         let stream = self.streams().remove(&piece).filter(|stream| stream.hasher.serves(expect));
         let fresh = || Stream { hasher: PieceHasher::new(expect, &self.layout, piece), position: 0 };
-        let Stream { mut hasher, position } = stream.unwrap_or_else(fresh);
-        let begin = self.layout.piece_offset(piece) + u64::from(position);
-        let end = self.layout.piece_offset(piece) + u64::from(self.layout.piece_size(piece));
-        self.read_ahead(begin, end);
-        let mut offset = begin;
-        while offset < end {
-            let step = scratch.len().min(usize::try_from(end - offset).unwrap_or(usize::MAX));
-            let buffer = &mut scratch[..step];
-            match self.read_at(offset, buffer, Handle::Current) {
-                Err(error) if error.kind == DiskErrorKind::Missing => return Ok(Verdict::Failed),
-                other => other?,
-            }
-            hasher.update(buffer);
-            offset += step as u64;
-        }
-        Ok(hasher.verdict(expect))
+        let Stream { hasher, position } = stream.unwrap_or_else(fresh);
+        (hasher, self.layout.piece_offset(piece) + u64::from(position))
     }
 
     /// Reads a range of a piece.
@@ -349,7 +341,8 @@ impl Storage {
         files.map(stat).collect()
     }
 
-    fn read_at(&self, offset: u64, buffer: &mut [u8], handle: Handle) -> Result<(), DiskError> {
+    /// Reads from an offset in the torrent.
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8], handle: Handle) -> Result<(), DiskError> {
         let mut rest = buffer;
         for slice in self.layout.slices_at(offset, rest.len() as u64) {
             // A slice is never longer than what it is a slice of.
@@ -366,6 +359,11 @@ impl Storage {
                     }
                 }
                 Place::Wanted | Place::Unwanted => {
+                    let handle = match handle {
+                        Handle::Continued if slice.offset > 0 => Handle::Any,
+                        Handle::Continued => Handle::Current,
+                        other => other,
+                    };
                     let file = self.file(slice.file, Access::Read, handle)?;
                     file.read_exact_at(now, slice.offset).map_err(|error| self.read_error(slice.file, &error))?;
                 }
@@ -399,7 +397,7 @@ impl Storage {
             return Ok(file);
         }
         match handle {
-            Handle::Any => {}
+            Handle::Any | Handle::Continued => {}
             Handle::Current => self.stamps.verified(index, &file),
             Handle::Unchanged if self.stamps.is_unchanged(index, &file) => {}
             Handle::Unchanged => {
@@ -448,15 +446,15 @@ impl Storage {
         set.map_err(|error| failure(&self.path(index), &error))
     }
 
-    /// Tells the kernel what is about to be read.
-    fn read_ahead(&self, begin: u64, end: u64) {
+    /// Tells the kernel what is about to be read, where it is not in memory already.
+    pub(super) fn read_ahead(&self, begin: u64, end: u64) {
         for slice in self.layout.slices_at(begin, end - begin) {
             if matches!(self.place(slice.file), Place::Wanted | Place::Unwanted)
                 && let Ok(file) = self.file(slice.file, Access::Read, Handle::Any)
+                && !is_cached(&file, slice.offset)
             {
-                let length = NonZeroU64::new(slice.length.min(READ_AHEAD));
                 // Advice: what fails here fails again, and is reported, where the bytes are read.
-                let _ = rustix::fs::fadvise(&*file, slice.offset, length, Advice::WillNeed);
+                let _ = rustix::fs::fadvise(&*file, slice.offset, NonZeroU64::new(slice.length), Advice::WillNeed);
             }
         }
     }
@@ -512,6 +510,3 @@ impl Storage {
 fn is_wanted(wanted: &[bool], index: usize) -> bool {
     wanted.get(index).copied().unwrap_or(true)
 }
-
-/// How far ahead of a check the kernel is told to read, in bytes.
-const READ_AHEAD: u64 = 4 * 1024 * 1024;
