@@ -171,7 +171,7 @@ settings! {
     /// Pieces offered to a choked peer (BEP 6).
     allowed_fast_set_size: i64 = 5, (0, 100);
     /// Bytes of received blocks at most that wait to be hashed and written.
-    cache_size: i64 = 24 << 20, (4 << 20, 1 << 40);
+    cache_size: i64 = 32 << 20, (4 << 20, 1 << 40);
     /// Pieces picked at random before the rarest come first.
     initial_picker_threshold: i64 = 4, (0, 10_000);
     /// Announce to every tier, not just the first that works.

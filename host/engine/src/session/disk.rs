@@ -133,11 +133,10 @@ impl Session {
         for address in contributors(&judged) {
             torrent.peer_list.reward(listed_as(&self.peers, address));
         }
-        torrent.new_haves.push(piece);
         torrent.unsaved.have = true;
         torrent.judged = Some(judged);
         self.counters.num_piece_passed += 1;
-        self.announce_haves(id);
+        self.have_new_piece(id, piece);
         self.tell_contributors(id, true, hooks);
         self.ask_torrent(id, &TorrentEvent::PiecePassed(piece), hooks);
         if let Some(torrent) = self.torrents.get_mut(&id) {
@@ -239,6 +238,7 @@ impl Session {
 
     /// Everything wanted is here: has the files put on stable storage and changes the state.
     pub(super) fn finish(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        self.announce_haves(id);
         let Some(torrent) = self.torrents.get(&id) else { return };
         let state = if torrent.is_seed() { TorrentState::Seeding } else { TorrentState::Finished };
         self.set_state(id, state, hooks);

@@ -21,6 +21,11 @@ const NOBODY: ConnId = ConnId(0);
 /// Blocks that a peer may send without having been asked before it is closed.
 const MAX_UNSOLICITED: u32 = 100;
 
+/// A peer fills one more large piece in turn for each so many bytes a second.
+const STREAM_RATE: u64 = 16 << 20;
+/// Large pieces that all peers together fill in turn.
+const MOST_STREAMS: u64 = 16;
+
 impl Session {
     /// Asks a peer for as many blocks as it should owe us.
     pub(super) fn refill_requests(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
@@ -59,7 +64,8 @@ impl Session {
         }
         let Some(content) = &mut torrent.content else { return };
         // Unfinished pieces are held in memory, or written in parts and read back: not many more than are needed.
-        let max_partial = (torrent.peers.len() as u32).saturating_mul(3).saturating_add(8);
+        let streams = streams(peer.download.per_second(self.now), torrent.peers.len() as u64);
+        let max_partial = (torrent.peers.len() as u32).saturating_mul(3).saturating_add(8).max(streams);
         let have = match &peer.remote.pieces {
             Pieces::All => PeerPieces::All,
             Pieces::Some(b) => PeerPieces::Some(b),
@@ -71,6 +77,7 @@ impl Session {
             speed: speed_of(peer, self.now),
             parole: peer.parole,
             max_partial,
+            streams,
             ..PickContext::new(conn, have, random)
         };
         content.picker.pick(context, want, picked);
@@ -204,7 +211,7 @@ impl Session {
                 }
             }
         }
-        if !self.congested && writing > limit / 2 {
+        if !self.congested && writing + self.held_bytes > limit {
             self.congested = true;
             self.apply_read_allowances();
         }
@@ -268,6 +275,13 @@ impl Session {
             }
         }
     }
+}
+
+/// How many large pieces a peer fills in turn. Many pieces are hashed faster than one, but one that is begun is of no use
+/// until it is complete: only a peer that fills several in a moment does so, and only as many as are worth hashing
+/// together in all.
+fn streams(rate: u64, peers: u64) -> u32 {
+    (rate / STREAM_RATE).min(MOST_STREAMS / peers.max(1)).max(1) as u32
 }
 
 /// How fast a peer is, for the choice of its pieces.

@@ -106,6 +106,8 @@ pub struct Session {
     held_bytes: u64,
     /// So much waits for the disk that nothing more is read from peers.
     congested: bool,
+    /// When peers are told of pieces that were verified, if there are any.
+    haves_due: Option<Time>,
 }
 
 impl Session {
@@ -147,6 +149,7 @@ impl Session {
             stopping: None,
             held_bytes: 0,
             congested: false,
+            haves_due: None,
         }
     }
 
@@ -197,8 +200,14 @@ impl Session {
     /// When to give [`Input::Timeout`] if nothing else happens before.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Time> {
-        let sooner = [self.limits.next_refill(), self.timers.next()];
+        let sooner = [self.limits.next_refill(), self.timers.next(), self.haves_due];
         Some(sooner.into_iter().flatten().fold(self.next_tick, Time::min))
+    }
+
+    /// The settings that hold.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Seconds since 1970.

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use reef_proto::bitfield::Bitfield;
 use reef_proto::fast::allowed_fast_set;
 use reef_proto::message::Message;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 impl Session {
     pub(super) fn on_have(&mut self, conn: ConnId, piece: u32, hooks: &mut dyn Hooks) {
@@ -144,13 +146,35 @@ impl Session {
         }
     }
 
-    /// Tells peers of the pieces that were verified in this turn; those who have one already are spared.
-    pub(super) fn announce_haves(&mut self, id: TorrentId) {
+    /// A piece was verified: peers are told soon, of several together where there are several.
+    pub(super) fn have_new_piece(&mut self, id: TorrentId, piece: u32) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.new_haves.push(piece);
+        if torrent.new_haves.len() >= HAVES_TOGETHER {
+            self.announce_haves(id);
+        } else {
+            self.haves_due.get_or_insert(self.now + HAVES_WAIT);
+        }
+    }
+
+    /// Tells the peers of every torrent of the pieces that were verified.
+    pub(super) fn announce_all_haves(&mut self) {
+        self.haves_due = None;
+        // Only torrents with peers were told by them of pieces.
+        let ids: BTreeSet<TorrentId> = self.peers.values().filter_map(|peer| peer.torrent).collect();
+        ids.into_iter().for_each(|id| self.announce_haves(id));
+    }
+
+    /// Tells peers of the pieces that were verified; those who have one already are spared.
+    pub(super) fn announce_haves(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.new_haves.is_empty()) else { return };
         let haves = std::mem::take(&mut torrent.new_haves);
         let conns: Vec<ConnId> = torrent.peers.iter().copied().collect();
         for conn in conns {
             let Some(peer) = self.peers.get(&conn).filter(|p| p.local.pieces_sent) else { continue };
+            if peer.remote.pieces.is_all() {
+                continue;
+            }
             let new: Vec<u32> = haves.iter().copied().filter(|&p| !peer.remote.pieces.has(p)).collect();
             for piece in new {
                 self.send(conn, &Message::Have(piece));
@@ -158,3 +182,8 @@ impl Session {
         }
     }
 }
+
+/// Verified pieces of which peers are told together.
+const HAVES_TOGETHER: usize = 64;
+/// How long peers are not told of a piece, in case there are more.
+const HAVES_WAIT: Duration = Duration::from_millis(20);

@@ -23,6 +23,9 @@ impl Session {
     pub(super) fn run_timers(&mut self, hooks: &mut dyn Hooks) {
         self.refill_limits(hooks);
         self.run_plugin_timers(hooks);
+        if self.haves_due.is_some_and(|at| at <= self.now) {
+            self.announce_all_haves();
+        }
         if self.now >= self.next_tick {
             // A tick that comes late is not made up for.
             self.next_tick = self.now + TICK;

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-/// Checks under way at once.
-const AT_ONCE: usize = 16;
+/// Checks under way at once: several threads hash many side by side.
+const AT_ONCE: usize = 128;
 
 /// A check of files that are there already.
 #[derive(Debug)]

@@ -12,12 +12,20 @@ pub(super) struct Blocks {
     pool: Arc<DiskPool>,
     on_block: OnBlock,
     cached: Cached,
+    cache_size: i64,
 }
 
 impl Blocks {
     /// Blocks out of a pool's storages; those that it has to read go to `on_block`.
     pub(super) fn new(pool: Arc<DiskPool>, on_block: OnBlock) -> Self {
-        Self { pool, on_block, cached: Cached::default() }
+        Self { pool, on_block, cached: Cached::default(), cache_size: 0 }
+    }
+
+    /// The setting `cache_size`: up to half of it waits to be hashed side by side.
+    pub(super) fn set_memory(&mut self, cache_size: i64) {
+        if std::mem::replace(&mut self.cache_size, cache_size) != cache_size {
+            self.pool.set_memory(usize::try_from(cache_size / 2).unwrap_or(usize::MAX));
+        }
     }
 
     /// Queues a disk job.

@@ -94,6 +94,7 @@ impl Shell {
             Event::Command(command, reply) => {
                 let token = self.requests.expect(reply);
                 self.handle(Input::Command { token, command });
+                self.blocks.set_memory(self.engine.settings().cache_size);
             }
             Event::Subscribers => self.command(Command::SetAlertMask(self.subscribers.mask())),
             Event::Change(change, outcome) => self.change_plugins(change, &outcome),

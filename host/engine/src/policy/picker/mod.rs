@@ -13,6 +13,7 @@ mod buckets;
 mod moves;
 mod partial;
 mod pick;
+mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -93,6 +94,8 @@ pub struct PickContext<'a> {
     pub end_game: bool,
     /// Partial pieces from which on one is rather continued than begun.
     pub max_partial: u32,
+    /// How many large pieces it fills in turn; more than one only for a peer that is faster than a hash.
+    pub streams: u32,
     /// A fresh random number.
     pub random: u64,
 }
@@ -110,6 +113,7 @@ impl<'a> PickContext<'a> {
             parole: false,
             end_game: true,
             max_partial: u32::MAX,
+            streams: 1,
             random,
         }
     }
@@ -172,6 +176,8 @@ pub struct Picker {
     open: Vec<u32>,
     /// By peer, the pieces of which blocks are asked of it, and how many.
     asked: BTreeMap<ConnId, Vec<(u32, u32)>>,
+    /// Large pieces that a peer fills in turn.
+    turns: runs::Turns,
     seeds: u32,
     order: Order,
     random_first: u32,
@@ -196,6 +202,7 @@ impl Picker {
             partials: Vec::new(),
             open: Vec::new(),
             asked: BTreeMap::new(),
+            turns: runs::Turns::new(),
             seeds: 0,
             order: Order::default(),
             random_first: 4,
@@ -410,6 +417,7 @@ impl Picker {
 
     /// Nothing is asked of `peer` any more, and no piece is kept for it: it choked us, or is gone.
     pub fn abort_all(&mut self, peer: ConnId) {
+        self.turns.remove(&peer);
         for (piece, _) in self.asked.remove(&peer).unwrap_or_default() {
             if let Some(partial) = self.partial_mut(piece) {
                 partial.abort_all(peer);
@@ -505,8 +513,8 @@ impl Picker {
         let is_set = |block: &u32| mask.get(*block as usize / 8).is_some_and(|byte| byte >> (block % 8) & 1 == 1);
         for block in (0..self.layout.num_blocks(piece)).filter(is_set) {
             let arrival = self.partial_mut(piece).and_then(|partial| partial.receive(None, block));
-            if let Some(Arrival::First { askers }) = arrival {
-                askers.into_iter().for_each(|peer| self.unbook(peer, piece, 1));
+            if let Some(Arrival::First { asker, others }) = arrival {
+                asker.into_iter().chain(others).for_each(|peer| self.unbook(peer, piece, 1));
             }
         }
         self.settle(piece);
@@ -563,13 +571,16 @@ impl Picker {
         match self.partial_mut(piece).and_then(|partial| partial.receive(Some(peer), block)) {
             None => Received::Unrequested,
             Some(Arrival::Again) => Received::Duplicate,
-            Some(Arrival::First { mut askers }) => {
-                for asker in &askers {
-                    self.unbook(*asker, piece, 1);
+            Some(Arrival::First { asker, mut others }) => {
+                for &asker in asker.iter().chain(&others) {
+                    self.unbook(asker, piece, 1);
                 }
-                askers.retain(|asker| *asker != peer);
+                others.retain(|other| *other != peer);
+                if let Some(asker) = asker.filter(|asker| *asker != peer) {
+                    others.insert(0, asker);
+                }
                 self.sort_open(piece);
-                Received::Wanted { cancel: askers }
+                Received::Wanted { cancel: others }
             }
         }
     }

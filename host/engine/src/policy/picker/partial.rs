@@ -38,8 +38,8 @@ pub(super) struct Partial {
 /// What became of a block that arrived.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Arrival {
-    /// It is the first; these peers were asked for it.
-    First { askers: Vec<ConnId> },
+    /// It is the first; this peer was asked for it, and in the end game others.
+    First { asker: Option<ConnId>, others: Vec<ConnId> },
     /// It is here already.
     Again,
 }
@@ -66,6 +66,11 @@ impl Partial {
     /// Blocks that are neither asked for nor received.
     pub(super) fn free(&self) -> u32 {
         self.free
+    }
+
+    /// No block below this one is free.
+    pub(super) fn first_free(&self) -> u32 {
+        self.first_free
     }
 
     /// Blocks that are asked for.
@@ -158,16 +163,16 @@ impl Partial {
                 Some(first)
             }
         };
-        let mut askers: Vec<ConnId> = first.into_iter().collect();
+        let mut others = Vec::new();
         if !self.extra.is_empty() {
             self.extra.retain(|&(b, asker)| {
                 if b == block {
-                    askers.push(asker);
+                    others.push(asker);
                 }
                 b != block
             });
         }
-        Some(Arrival::First { askers })
+        Some(Arrival::First { asker: first, others })
     }
 
     /// Whether `block` is asked of `peer`.

@@ -30,14 +30,18 @@ enum Join {
 }
 
 /// What is being filled.
-struct Basket<'a> {
+pub(super) struct Basket<'a> {
     goal: usize,
     out: &'a mut Vec<BlockRequest>,
 }
 
 impl Basket<'_> {
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.out.len() >= self.goal
+    }
+
+    pub(super) fn push(&mut self, request: BlockRequest) {
+        self.out.push(request);
     }
 }
 
@@ -55,6 +59,7 @@ impl Picker {
             only.iter().for_each(|&piece| self.take_any(&ctx, piece, basket));
             return;
         }
+        self.pick_in_turns(&ctx, basket);
         self.continue_own(&ctx, basket);
         if ctx.parole {
             self.begin_pieces(&ctx, basket);
@@ -148,9 +153,13 @@ impl Picker {
                 self.begin_for(ctx, piece, basket);
             }
         }
+        let mut last = None;
         while !basket.is_full() {
-            let Some(piece) = self.find_new(ctx) else { return };
+            let beside = last.and_then(|piece| self.neighbour(ctx, piece));
+            let found = beside.or_else(|| self.find_new(ctx).map(|piece| self.first_neighbour(ctx, piece)));
+            let Some(piece) = found else { return };
             self.begin_for(ctx, piece, basket);
+            last = Some(piece);
         }
     }
 
@@ -163,7 +172,7 @@ impl Picker {
     }
 
     /// A pickable piece that the peer has.
-    fn find_new(&mut self, ctx: &PickContext<'_>) -> Option<u32> {
+    pub(super) fn find_new(&mut self, ctx: &PickContext<'_>) -> Option<u32> {
         if self.pickable.is_empty() {
             return None;
         }
@@ -236,7 +245,7 @@ impl Picker {
         while !basket.is_full() {
             let Some(block) = self.partial_mut(piece).and_then(|partial| partial.ask(ctx.peer)) else { break };
             self.book(ctx.peer, piece);
-            basket.out.push(self.request(piece, block));
+            basket.push(self.request(piece, block));
         }
         self.sort_open(piece);
     }
@@ -258,13 +267,13 @@ impl Picker {
                 while !basket.is_full() {
                     let Some(block) = self.partials[at].ask_again(ctx.peer, others) else { break };
                     self.book(ctx.peer, piece);
-                    basket.out.push(self.request(piece, block));
+                    basket.push(self.request(piece, block));
                 }
             }
         }
     }
 
-    fn request(&self, piece: u32, block: u32) -> BlockRequest {
+    pub(super) fn request(&self, piece: u32, block: u32) -> BlockRequest {
         BlockRequest { piece, begin: block * BLOCK_SIZE, length: self.layout.block_size(piece, block) }
     }
 }

@@ -376,6 +376,67 @@ enum Op {
     Restore(u32, u8),
 }
 
+#[test]
+fn a_fast_peer_begins_small_pieces_that_lie_side_by_side() {
+    let mut picker = picker(1000, 1);
+    let fast = PickContext { speed: Speed::Fast, random: 130, ..seed(PEER) };
+    let first = pick(&mut picker, fast, 100)[0].0;
+    let picked: Vec<u32> = picker.asked[&PEER].iter().map(|(piece, _)| *piece).collect();
+    assert!(first.is_multiple_of(64));
+    assert!((first..first + 64).all(|piece| picked.contains(&piece)), "{picked:?}");
+    picker.check_invariant();
+}
+
+#[test]
+fn neighbours_that_are_not_as_rare_are_left_alone() {
+    let mut picker = picker(100, 1);
+    (0..100).filter(|piece| ![70, 71, 80].contains(piece)).for_each(|piece| picker.peer_has(piece));
+    let fast = PickContext { speed: Speed::Fast, ..seed(PEER) };
+    let mut picked = pick(&mut picker, fast, 3);
+    picked.sort_unstable();
+    assert_eq!(picked, [(70, 0), (71, 0), (80, 0)]);
+}
+
+#[test]
+fn a_very_fast_peer_fills_large_pieces_in_turn() {
+    let mut picker = picker(8, 256);
+    picker.set_priority(7, 0);
+    let fast = PickContext { speed: Speed::Fast, streams: 3, ..seed(PEER) };
+    let picked = pick(&mut picker, fast, 6 * 64);
+    let runs: Vec<(u32, u32)> = picked.chunks(64).map(|run| run[0]).collect();
+    let [a, b, c] = [runs[0].0, runs[1].0, runs[2].0];
+    assert!(a != b && b != c && a != c);
+    assert_eq!(runs, [(a, 0), (b, 0), (c, 0), (a, 64), (b, 64), (c, 64)]);
+    assert!(picked.chunks(64).all(|run| run.iter().all(|block| block.0 == run[0].0)));
+    receive_all(&mut picker, PEER, &picked);
+    // A run that was cut is finished before the next piece has its turn.
+    assert_eq!(pick(&mut picker, fast, 10)[9], (a, 137));
+    assert_eq!(pick(&mut picker, fast, 60)[54], (b, 128));
+    picker.check_invariant();
+    picker.abort_all(PEER);
+    picker.check_invariant();
+}
+
+#[test]
+fn pieces_filled_in_turn_are_all_finished() {
+    let mut picker = picker(7, 100);
+    let fast = PickContext { speed: Speed::Fast, streams: 3, ..seed(PEER) };
+    let mut blocks = 0;
+    while !picker.is_finished() {
+        let picked = pick(&mut picker, fast, 50);
+        assert!(!picked.is_empty(), "{blocks} blocks came");
+        blocks += picked.len();
+        receive_all(&mut picker, PEER, &picked);
+        for piece in 0..7 {
+            if picker.piece_complete(piece) {
+                picker.piece_passed(piece);
+            }
+        }
+        picker.check_invariant();
+    }
+    assert_eq!(blocks, 602, "the last piece is short");
+}
+
 const PIECES: u32 = 9;
 const BLOCKS: u32 = 3;
 
