@@ -16,6 +16,7 @@ by a third between series on a shared machine: it is the ratios that count. reef
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -76,11 +77,30 @@ def make_files(folder, mib, files):
 def make_torrent(folder, piece):
     """A v1 torrent of the files with pieces of so many bytes."""
     path = f"{folder}/{piece // KIB}.torrent"
-    if not os.path.exists(path):
-        torrent = lt.create_torrent(lt.list_files(f"{folder}/seed/data"), piece, lt.create_torrent.v1_only)
-        lt.set_piece_hashes(torrent, f"{folder}/seed")
-        with open(path, "wb") as out:
-            out.write(lt.bencode(torrent.generate()))
+    if os.path.exists(path):
+        return path
+    content = f"{folder}/seed/data"
+    info = {b"name": b"data", b"piece length": piece}
+    if os.path.isfile(content):
+        names, info["length"] = [content], os.path.getsize(content)
+    else:
+        found = sorted(os.path.join(at, name) for at, _, names in os.walk(content) for name in names)
+        names = found
+        info[b"files"] = [{b"length": os.path.getsize(name), b"path": os.fsencode(os.path.relpath(name, content)).split(b"/")}
+                          for name in found]
+    hashes, rest = [], b""
+    for name in names:
+        with open(name, "rb") as file:
+            while data := file.read(piece - len(rest)):
+                rest += data
+                if len(rest) == piece:
+                    hashes.append(hashlib.sha1(rest).digest())
+                    rest = b""
+    if rest:
+        hashes.append(hashlib.sha1(rest).digest())
+    info[b"pieces"] = b"".join(hashes)
+    with open(path, "wb") as out:
+        out.write(lt.bencode({b"info": info}))
     return path
 
 
@@ -117,8 +137,10 @@ def as_seeds(torrent, folder, *addresses):
     """A process that serves from each address: says so, and ends with its input."""
     sessions = [session(address) for address in addresses]
     for ses in sessions:
-        add(ses, torrent, folder, lt.torrent_flags.seed_mode)
-        wait_for(ses, "torrent_checked")
+        handle = add(ses, torrent, folder, lt.torrent_flags.seed_mode)
+        while not handle.status().is_seeding:
+            ses.wait_for_alert(100)
+            ses.pop_alerts()
     say("ready")
     sys.stdin.read()
     os._exit(0)
@@ -261,7 +283,7 @@ def main():
     if sys.argv[1:2] == ["--as"]:
         return ROLES[sys.argv[2]](*sys.argv[3:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["download", "check", []], help="what to compare (both)")
+    parser.add_argument("what", nargs="*", help="what to compare: download, check (by default both)")
     parser.add_argument("--mib", type=int, default=1024, help="size of the files")
     parser.add_argument("--files", type=int, default=1, help="how many files")
     parser.add_argument("--peers", type=int, nargs="+", default=[1, 20], help="from how many peers to download")
@@ -273,6 +295,8 @@ def main():
     parser.add_argument("--json", help="a file for the figures")
     options = parser.parse_args()
     what = options.what or ["download", "check"]
+    for unknown in set(what) - {"download", "check"}:
+        parser.error(f"{unknown} is nothing to compare; download and check are")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         make_files(folder, options.mib, options.files)
         bench = Bench(options, folder)

@@ -69,6 +69,10 @@ struct Work {
     blocks_in_a_row: u32,
     /// Threads that wait.
     idle: usize,
+    /// Those of them that look again by themselves.
+    watching: usize,
+    /// When something last began to wait for company.
+    company_at: Option<Instant>,
     stopping: bool,
 }
 
@@ -92,8 +96,15 @@ impl DiskPool {
     pub fn start(config: PoolConfig, on_done: OnDone) -> std::io::Result<Self> {
         let PoolConfig { streams, memory, .. } = config;
         let patience = Patience { streams, bytes: WORTH_A_TURN.min(memory), most: memory, time: PATIENCE };
-        let work =
-            Work { jobs: Queue::new(patience), blocks: VecDeque::new(), blocks_in_a_row: 0, idle: 0, stopping: false };
+        let work = Work {
+            jobs: Queue::new(patience),
+            blocks: VecDeque::new(),
+            blocks_in_a_row: 0,
+            idle: 0,
+            watching: 0,
+            company_at: None,
+            stopping: false,
+        };
         let shared = Arc::new(Shared {
             work: Mutex::new(work),
             wake: Condvar::new(),
@@ -115,10 +126,14 @@ impl DiskPool {
     pub fn submit(&self, job: DiskJob) {
         let now = Instant::now();
         let mut work = self.shared.work();
-        let slept = work.jobs.due().is_none();
+        let waited = work.jobs.due().is_some();
         work.jobs.push(job, now);
+        let waits = !waited && work.jobs.due().is_some();
+        if waits {
+            work.company_at = Some(now);
+        }
         // Somebody must know when what waits for company has waited long enough.
-        if slept && work.idle > 0 && work.jobs.due().is_some() {
+        if waits && work.idle > 0 && work.watching == 0 {
             drop(work);
             self.shared.wake.notify_one();
         } else {
@@ -204,15 +219,15 @@ impl Shared {
                 self.wake_for(work, now);
                 return Some(task);
             }
+            let watch = work.watch_for(now);
             work.idle += 1;
-            work = match work.jobs.due() {
+            work.watching += usize::from(watch.is_some());
+            work = match watch {
                 None => self.wake.wait(work).unwrap_or_else(PoisonError::into_inner),
-                Some(due) => {
-                    let left = due.saturating_duration_since(now);
-                    self.wake.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(time) => self.wake.wait_timeout(work, time).unwrap_or_else(PoisonError::into_inner).0,
             };
             work.idle -= 1;
+            work.watching -= usize::from(watch.is_some());
         }
     }
 
@@ -319,6 +334,16 @@ impl Work {
         !self.blocks.is_empty() || self.jobs.has_ready(now)
     }
 
+    /// How long a thread with nothing to do waits before it looks again; `None` for until it is woken. While pieces come,
+    /// one thread looks every now and then, so that nobody has to be woken for each that begins to wait.
+    fn watch_for(&self, now: Instant) -> Option<Duration> {
+        let is_busy = || self.company_at.is_some_and(|at| now.saturating_duration_since(at) < BUSY);
+        match self.jobs.due() {
+            Some(due) => Some(due.saturating_duration_since(now)),
+            None => (self.watching == 0 && is_busy()).then_some(PATIENCE),
+        }
+    }
+
     /// Blocks for peers go first, but not for ever.
     fn take(&mut self, now: Instant) -> Option<Task> {
         let jobs_first = self.blocks_in_a_row >= MAX_BLOCKS_IN_A_ROW && self.jobs.has_ready(now);
@@ -339,8 +364,11 @@ fn not_open() -> DiskError {
 /// After so many blocks for peers one job is done, if there is any.
 const MAX_BLOCKS_IN_A_ROW: u32 = 8;
 
-/// Pieces that are smaller wait until they are so many bytes together: a write of less costs more a byte.
-const WORTH_A_TURN: usize = 1 << 20;
+/// Pieces wait until they are so many bytes together: waking a thread for less costs more a byte.
+const WORTH_A_TURN: usize = 4 << 20;
+
+/// Pieces are expected for so long after the last one.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// What came of a piece waits so long for others to be hashed with.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -51,6 +51,9 @@ pub(super) struct Storage {
     /// Held while files are synced: who finds nothing left to sync must wait for whoever took it.
     syncing: Mutex<()>,
     streams: Mutex<HashMap<u32, Stream>>,
+    /// Held while a file is written to. The kernel lets one thread write to a file at a time, and has the others wait at
+    /// full speed; here they sleep.
+    writing: [Mutex<()>; WRITERS],
 }
 
 /// Where a file's bytes are.
@@ -124,6 +127,7 @@ impl Storage {
             stamps: Stamps::default(),
             syncing: Mutex::default(),
             streams: Mutex::default(),
+            writing: Default::default(),
         };
         if !held.is_empty() {
             storage.set_wanted(&wanted);
@@ -379,8 +383,11 @@ impl Storage {
             let message = "was removed or replaced while it was being written";
             return Err(refusal(&self.path(slice.file), DiskErrorKind::Missing, message));
         }
+        let alone = self.writing[slice.file % WRITERS].lock().unwrap_or_else(PoisonError::into_inner);
         self.stamps.writes(slice.file);
-        write_all_at(&file, data, slice.offset).map_err(|error| failure(&self.path(slice.file), &error))?;
+        let written = write_all_at(&file, data, slice.offset);
+        drop(alone);
+        written.map_err(|error| failure(&self.path(slice.file), &error))?;
         // Only now: a sync that begins earlier has nothing to do with these bytes, and nobody was told of them.
         self.written().files.insert(slice.file);
         Ok(())
@@ -510,3 +517,6 @@ impl Storage {
 fn is_wanted(wanted: &[bool], index: usize) -> bool {
     wanted.get(index).copied().unwrap_or(true)
 }
+
+/// Files of one torrent that are written to at a time.
+const WRITERS: usize = 8;
