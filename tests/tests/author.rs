@@ -111,3 +111,77 @@ fn test_fails_where_a_plugin_is_quarantined_and_says_why() {
 fn file(name: &str) -> PathBuf {
     format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX).into()
 }
+
+/// The commands of the guide, each with what it shows of the output.
+fn commands_of(guide: &str) -> Vec<(String, Vec<String>)> {
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for block in guide.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        for line in block.lines() {
+            match (line.strip_prefix("$ "), commands.last_mut()) {
+                (Some(command), _) => commands.push((command.to_owned(), Vec::new())),
+                (None, Some((_, output))) if line != "…" => output.push(line.to_owned()),
+                _ => {}
+            }
+        }
+    }
+    commands
+}
+
+/// A line as far as it is the same each time: ports and times are not.
+fn without_numbers(line: &str) -> String {
+    let mut text = String::new();
+    for part in line.split_inclusive(|c: char| !c.is_ascii_digit()) {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        if rest.len() < part.len() {
+            text.push('#');
+        }
+        text.push_str(rest);
+    }
+    text
+}
+
+#[test]
+fn the_commands_of_the_guide_work_word_for_word_in_a_fresh_folder() {
+    let (user, place) = (User::new(), temporary());
+    let guide = std::fs::read_to_string(workspace().join("docs/plugin-guide.md")).expect("the guide");
+    let program = reef();
+    let mut path = vec![program.parent().expect("it is in a folder").to_owned()];
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let path = std::env::join_paths(path).expect("a path");
+    let mut folder = place.path().to_owned();
+    let commands = commands_of(&guide);
+    assert!(commands.len() >= 7, "{commands:?}");
+    for (command, shown) in commands {
+        if let Some(name) = command.strip_prefix("cd ") {
+            folder.push(name);
+            // The versions that this workspace has, so that no registry is asked, and what the other test built of them.
+            std::fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
+            let target = workspace().join("target/author");
+            std::fs::create_dir_all(&target).expect("made");
+            std::os::unix::fs::symlink(target, folder.join("target")).expect("made");
+            continue;
+        }
+        let mut run_it = Command::new("sh");
+        user.command(&[]).get_envs().for_each(|(name, value)| match value {
+            Some(value) => drop(run_it.env(name, value)),
+            None => drop(run_it.env_remove(name)),
+        });
+        for name in ["CARGO_HOME", "RUSTUP_HOME"] {
+            // A user's own tools are in a home that this user does not have.
+            let usual = if name == "CARGO_HOME" { ".cargo" } else { ".rustup" };
+            let own = std::env::var_os(name).map(PathBuf::from);
+            let own = own.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(usual)));
+            run_it.env(name, own.expect("a home"));
+        }
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+            run_it.env_remove(name);
+        }
+        run_it.args(["-c", &command]).env("PATH", &path).env("CARGO_NET_OFFLINE", "true").current_dir(&folder);
+        let said = check(&run(&mut run_it), true, &[]);
+        let said: Vec<String> = said.lines().map(without_numbers).collect();
+        let mut rest = said.iter();
+        for line in shown.iter().map(|line| without_numbers(line)) {
+            assert!(rest.any(|said| *said == line), "`{command}` does not say\n{line}\nbut\n{}", said.join("\n"));
+        }
+    }
+}
