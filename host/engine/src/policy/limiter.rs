@@ -114,6 +114,12 @@ impl Limiter {
         0
     }
 
+    /// What these channels would give one peer at once, as many as wait for them.
+    #[must_use]
+    pub fn share(&self, channels: &[ChannelId]) -> u64 {
+        channels.iter().filter_map(|id| self.channels.get(id)).map(Channel::grant).min().unwrap_or(u64::MAX)
+    }
+
     /// Serves the line: each peer once at most, those that waited longest first. A peer that is named waits no more; it
     /// asks again for what it did not get.
     pub fn poll(&mut self, now: Time) -> Vec<Grant> {

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// What a limited peer is let read at a time, in bytes.
 const READ_STEP: u64 = 64 << 10;
 
+/// From so many blocks on, a peer asks for as much as it would be granted and not for each block.
+const LARGE_SHARE: u64 = 4;
+
 /// The limits of both directions.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -49,9 +52,12 @@ impl Limits {
         if !self.up.limits(&[GLOBAL]) {
             return true;
         }
+        // Where a share is few blocks, what is left of it would be a noticeable part of the rate.
+        let share = self.up.share(&[GLOBAL]);
+        let wanted = if share < bytes * LARGE_SHARE { bytes } else { wanted.clamp(bytes, share) };
         let credit = self.credit.entry(conn).or_default();
         if *credit < bytes {
-            *credit += self.up.request(now, conn, &[GLOBAL], wanted.max(bytes) - *credit);
+            *credit += self.up.request(now, conn, &[GLOBAL], wanted - *credit);
         }
         let enough = *credit >= bytes;
         if enough {
