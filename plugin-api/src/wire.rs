@@ -240,20 +240,20 @@ impl Arg<'_> for ReadDone {
     fn send(&self, to: &mut Writer) {
         to.u8(self.is_ok().into());
         match self {
-            RResult::ROk(bytes) => to.bytes(bytes),
-            RResult::RErr(text) => to.bytes(text.as_bytes()),
+            Self::ROk(bytes) => to.bytes(bytes),
+            Self::RErr(text) => to.bytes(text.as_bytes()),
         }
     }
 
     fn receive(from: &mut Reader<'_>) -> Option<Option<Self>> {
         Some(Some(match from.u8()? {
-            0 => RResult::RErr(from.text()?.into()),
-            _ => RResult::ROk(from.bytes()?.to_vec().into()),
+            0 => Self::RErr(from.text()?.into()),
+            _ => Self::ROk(from.bytes()?.to_vec().into()),
         }))
     }
 
     fn lend(held: &mut Option<Self>) -> Self {
-        held.take().unwrap_or_else(|| RResult::RErr(RString::new()))
+        held.take().unwrap_or_else(|| Self::RErr(RString::new()))
     }
 }
 

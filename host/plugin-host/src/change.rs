@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// thread that may wait.
 pub struct PluginImage {
     pub(crate) info: FileInfo,
-    file: PluginFile,
+    file: Box<PluginFile>,
     /// `None` for a plugin that is mapped in a process of its own.
     image: Option<&'static Image>,
 }
@@ -45,7 +45,7 @@ impl Loader {
     pub(crate) fn image(&self, path: &Path, file: PluginFile) -> Result<PluginImage, Problem> {
         let is_isolated = self.isolated.contains(&file.manifest.name);
         let image = if is_isolated { None } else { Some(file.image(self.cache_dir.as_deref())?) };
-        Ok(PluginImage { info: file.info(path), file, image })
+        Ok(PluginImage { info: file.info(path), file: Box::new(file), image })
     }
 }
 

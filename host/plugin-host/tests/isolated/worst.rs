@@ -84,18 +84,28 @@ fn it_may_die_on_every_level_and_while_it_saves_or_ends() {
 #[test]
 fn a_thread_may_take_the_process_down_between_hooks() {
     let mut rig = Rig::new(&[("one", "at = \"new_torrent\"\ndo = \"abort_thread\""), ("two", "")]);
-    let (woken, waits) = std::sync::mpsc::channel();
-    rig.host.set_waker(Box::new(move || {
-        let _ = woken.send(());
-    }));
     rig.add();
-    waits.recv_timeout(std::time::Duration::from_secs(60)).expect("the session is woken");
     wait_until(|| {
         rig.host.take_requests();
         rig.quarantined("one").is_some()
     });
     let reason = rig.quarantined("one").unwrap_or_default();
     assert!(reason.starts_with("its process was ended by SIGABRT"), "{reason}");
+}
+
+#[test]
+fn a_process_that_ends_between_hooks_wakes_the_session() {
+    let mut rig = Rig::connected(&[("one", "quiet = true")]);
+    rig.host.take_requests();
+    let (woken, waits) = std::sync::mpsc::channel();
+    rig.host.set_waker(Box::new(move || {
+        let _ = woken.send(());
+    }));
+    let number = rustix::process::Pid::from_raw(process(&rig, "one").cast_signed()).expect("a process");
+    rustix::process::kill_process(number, rustix::process::Signal::KILL).expect("it is ours");
+    waits.recv_timeout(std::time::Duration::from_secs(60)).expect("the session is woken");
+    rig.host.take_requests();
+    assert_eq!(rig.quarantined("one").as_deref(), Some("its process was ended by SIGKILL"));
 }
 
 #[test]
