@@ -74,11 +74,13 @@ def make_files(folder, mib, files):
             out.write(os.urandom(size))
 
 
+def torrent_of(folder, piece):
+    return f"{folder}/{piece // KIB}.torrent"
+
+
 def make_torrent(folder, piece):
     """A v1 torrent of the files with pieces of so many bytes."""
-    path = f"{folder}/{piece // KIB}.torrent"
-    if os.path.exists(path):
-        return path
+    path, piece = torrent_of(folder, int(piece)), int(piece)
     content = f"{folder}/seed/data"
     info = {b"name": b"data", b"piece length": piece}
     if os.path.isfile(content):
@@ -101,7 +103,6 @@ def make_torrent(folder, piece):
     info[b"pieces"] = b"".join(hashes)
     with open(path, "wb") as out:
         out.write(lt.bencode({b"info": info}))
-    return path
 
 
 # libtorrent, as a seed and as a contender. Each runs in a process of its own: this script with `--as`.
@@ -167,7 +168,8 @@ def as_checker(torrent, folder, listen):
         sys.exit("libtorrent: the files are not right")
 
 
-ROLES = {"seeds": as_seeds, "leech": as_leech, "checker": as_checker}
+# Torrents are made in a process of their own: what this one holds counts as memory of those that it starts.
+ROLES = {"torrent": make_torrent, "seeds": as_seeds, "leech": as_leech, "checker": as_checker}
 
 
 def role(name, *args):
@@ -215,6 +217,12 @@ class Bench:
             say(f"  {name:12} {cpu:6.3f} CPU s/GiB  {wall:6.2f} s  {memory:6.1f} MiB{ratio}")
         self.rows.append({"what": title, "mib": self.options.mib, "medians": medians})
 
+    def torrent(self, piece):
+        path = torrent_of(self.folder, piece)
+        if not os.path.exists(path):
+            subprocess.run(role("torrent", self.folder, str(piece)), check=True)
+        return path
+
     def floor(self, *args):
         path = self.options.floor
         return [path, *args] if os.path.exists(path) else None
@@ -230,7 +238,7 @@ def start(command):
 
 def download(bench, peers, piece):
     folder, into = bench.folder, f"{bench.folder}/in"
-    torrent = make_torrent(folder, piece)
+    torrent = bench.torrent(piece)
     addresses = [f"127.0.1.{number + 1}:6902" for number in range(peers)]
     seeds = start(role("seeds", torrent, f"{folder}/seed", *addresses))
     named = [word for address in addresses for word in ("--peer", address)]
@@ -262,7 +270,7 @@ def download(bench, peers, piece):
 
 
 def check(bench, piece):
-    torrent = make_torrent(bench.folder, piece)
+    torrent = bench.torrent(piece)
     folder = f"{bench.folder}/seed"
     contenders = {
         "reef": [bench.options.reef, "check", torrent, folder, "-q"],

@@ -14,6 +14,7 @@ use std::path::Path;
 
 const PIECE: usize = 1 << 20;
 const TOGETHER: usize = 16;
+const PAGE: usize = 4096;
 const READ: usize = 256 << 10;
 /// So much of each piece is read at a time when a file is checked: 16 of these stay in the processor's cache.
 const STEP: usize = 32 << 10;
@@ -55,7 +56,8 @@ fn send(address: &str, path: &Path) -> Result<(), Box<dyn Error>> {
 fn receive(address: &str, size: usize, out: &Path, hashing: Hashing) -> Result<(), Box<dyn Error>> {
     let mut socket = TcpStream::connect(address)?;
     let file = File::create(out)?;
-    let (mut buffer, mut sum, mut at) = (vec![0; TOGETHER * PIECE], 0, 0);
+    let mut memory = vec![0; TOGETHER * PIECE + PAGE];
+    let (buffer, mut sum, mut at) = (at_page(&mut memory), 0, 0);
     while at < size {
         let now = buffer.len().min(size - at);
         for (part, begin) in buffer[..now].chunks_mut(READ).zip((at..).step_by(READ)) {
@@ -74,7 +76,8 @@ fn receive(address: &str, size: usize, out: &Path, hashing: Hashing) -> Result<(
 fn check(path: &Path, hashing: Hashing) -> Result<(), Box<dyn Error>> {
     let file = File::open(path)?;
     let size = usize::try_from(file.metadata()?.len())?;
-    let (mut buffer, mut sum) = (vec![0; TOGETHER * STEP], 0);
+    let mut memory = vec![0; TOGETHER * STEP + PAGE];
+    let (buffer, mut sum) = (at_page(&mut memory), 0);
     for begin in (0..size).step_by(TOGETHER * PIECE) {
         let count = (size - begin).div_ceil(PIECE).min(TOGETHER);
         let mut streams = vec![Stream::new(Algorithm::Sha1); count];
@@ -93,6 +96,13 @@ fn check(path: &Path, hashing: Hashing) -> Result<(), Box<dyn Error>> {
     }
     println!("{sum:02x}");
     Ok(())
+}
+
+/// The memory from the start of a page on: some processors copy to the first bytes after it at a fifth of their speed.
+fn at_page(memory: &mut [u8]) -> &mut [u8] {
+    let begin = memory.as_ptr().align_offset(PAGE);
+    let length = memory.len() - PAGE;
+    &mut memory[begin..][..length]
 }
 
 /// How bytes are given to a stream: the last or not.

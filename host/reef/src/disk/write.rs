@@ -31,7 +31,7 @@ enum Hashed {
     /// A piece that is right, or a run that does not continue what was hashed.
     ToWrite(Arc<Storage>),
     /// A run that does.
-    Continues(Arc<Storage>, PieceHasher),
+    Continues(Arc<Storage>, Box<PieceHasher>),
 }
 
 /// Hashes all, writes what is to be written, neighbours in one go, and says what came of each.
@@ -71,7 +71,7 @@ fn hash(writes: &[Write]) -> Vec<Hashed> {
     for (index, hasher) in of.into_iter().zip(advance(updates)) {
         let Hashed::ToWrite(storage) = &hashed[index] else { continue };
         match writes[index].expect {
-            None => hashed[index] = Hashed::Continues(storage.clone(), hasher),
+            None => hashed[index] = Hashed::Continues(storage.clone(), Box::new(hasher)),
             Some(expect) if hasher.verdict(expect) == Verdict::Passed => {}
             Some(_) => hashed[index] = Hashed::Refused(Ok(Verdict::Failed)),
         }
@@ -114,7 +114,7 @@ fn answer(write: Write, hashed: Hashed, outcome: Option<Result<(), DiskError>>) 
         (Hashed::Refused(outcome), _) => outcome,
         (_, Some(Err(error))) => Err(error),
         (Hashed::Continues(storage, hasher), _) => {
-            storage.put_stream(piece, hasher, begin.saturating_add(length));
+            storage.put_stream(piece, *hasher, begin.saturating_add(length));
             Ok(Verdict::Passed)
         }
         (Hashed::ToWrite(_), _) => Ok(Verdict::Passed),

@@ -23,10 +23,11 @@ pub(super) unsafe fn sha1<const N: usize>(states: &mut States, data: &[*const u8
     });
     let mut e: [__m128i; N] = std::array::from_fn(|i| _mm_set_epi32(word(states, 4, i), 0, 0, 0));
     for block in 0..blocks {
-        // SAFETY: the caller vouches for `blocks` blocks at each of the first `N` pointers.
         let load = |quarter: usize| -> [__m128i; N] {
-            std::array::from_fn(|i| unsafe {
-                _mm_shuffle_epi8(_mm_loadu_si128(data[i].add(block * 64 + quarter * 16).cast()), swap)
+            std::array::from_fn(|i| {
+                // SAFETY: the caller vouches for `blocks` blocks at each of the first `N` pointers.
+                let loaded = unsafe { _mm_loadu_si128(data[i].add(block * 64 + quarter * 16).cast()) };
+                _mm_shuffle_epi8(loaded, swap)
             })
         };
         let (mut w0, mut w1, mut w2, mut w3) = (load(0), load(1), load(2), load(3));
@@ -97,10 +98,11 @@ pub(super) unsafe fn sha256<const N: usize>(states: &mut States, data: &[*const 
     let mut abef: [__m128i; N] = std::array::from_fn(|i| four_words(states, [0, 1, 4, 5], i));
     let mut cdgh: [__m128i; N] = std::array::from_fn(|i| four_words(states, [2, 3, 6, 7], i));
     for block in 0..blocks {
-        // SAFETY: the caller vouches for `blocks` blocks at each of the first `N` pointers.
         let load = |quarter: usize| -> [__m128i; N] {
-            std::array::from_fn(|i| unsafe {
-                _mm_shuffle_epi8(_mm_loadu_si128(data[i].add(block * 64 + quarter * 16).cast()), swap)
+            std::array::from_fn(|i| {
+                // SAFETY: the caller vouches for `blocks` blocks at each of the first `N` pointers.
+                let loaded = unsafe { _mm_loadu_si128(data[i].add(block * 64 + quarter * 16).cast()) };
+                _mm_shuffle_epi8(loaded, swap)
             })
         };
         let (mut w0, mut w1, mut w2, mut w3) = (load(0), load(1), load(2), load(3));
