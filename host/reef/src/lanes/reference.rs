@@ -19,7 +19,7 @@ pub(super) unsafe fn sha1(states: &mut States, data: &[*const u8; LANES], blocks
 /// SHA-256 of the first message.
 ///
 /// # Safety
-/// As for [`sha1`].
+/// As for [`sha1()`].
 pub(super) unsafe fn sha256(states: &mut States, data: &[*const u8; LANES], blocks: usize) {
     let mut state = states.0.map(|word| word[0]);
     // SAFETY: the caller vouches for it.

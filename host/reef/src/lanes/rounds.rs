@@ -62,7 +62,7 @@ macro_rules! define_kernels {
         /// SHA-256 of one message a lane.
         ///
         /// # Safety
-        /// As for [`sha1`].
+        /// As for [`sha1()`].
         #[target_feature(enable = $features)]
         pub(super) unsafe fn sha256(states: &mut States, data: &[*const u8; LANES], blocks: usize) {
             let mut state: [V; 8] = std::array::from_fn(|word| load_state(&states.0[word]));

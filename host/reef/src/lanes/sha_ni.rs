@@ -87,7 +87,7 @@ pub(super) unsafe fn sha1<const N: usize>(states: &mut States, data: &[*const u8
 /// SHA-256 of the first `N` messages.
 ///
 /// # Safety
-/// As for [`sha1`].
+/// As for [`sha1()`].
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 pub(super) unsafe fn sha256<const N: usize>(states: &mut States, data: &[*const u8; LANES], blocks: usize) {
     let swap = _mm_set_epi64x(0x0C0D_0E0F_0809_0A0B, 0x0405_0607_0001_0203);
