@@ -186,14 +186,14 @@ fn everything(torrent: &Torrent) -> Vec<Vec<Message>> {
 
 #[test]
 fn a_panic_in_any_hook_ends_the_plugin_and_not_the_download() {
-    let mut plain = Play::new("");
+    let mut plain = Play::new("ask = true");
     plain.run();
     assert_eq!(plain.quarantined(), []);
     let called = plain.called();
     let mut never = Vec::new();
     for hook in hooks().into_iter().filter(|hook| !AT_THE_START.contains(&hook.as_str())) {
         let (_, name) = hook.split_once('.').expect("a level and a name");
-        let mut play = Play::new(&format!("at = \"{hook}\"\ndo = \"panic\""));
+        let mut play = Play::new(&format!("ask = true\nat = \"{hook}\"\ndo = \"panic\""));
         play.run();
         match play.quarantined().as_slice() {
             [(plugin, reason)] => {
