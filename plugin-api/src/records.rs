@@ -26,7 +26,7 @@ pub(crate) mod sealed {
 }
 use sealed::Plain;
 
-/// Makes a structure [`Plain`](sealed::Plain). Names all its fields in order, or it does not compile; nor with padding.
+/// Makes a structure [`Plain`]. Names all its fields in order, or it does not compile; nor with padding.
 macro_rules! plain {
     ($Raw:ident { $($field:ident),* $(,)? }) => {
         const _: () = {
