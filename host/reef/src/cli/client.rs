@@ -161,20 +161,20 @@ pub(crate) struct Client {
 impl Client {
     /// Starts a session. From here on an interrupt is an event.
     pub(crate) fn start(setup: Setup) -> Result<Self, Failure> {
-        let session = Session::start(SessionConfig {
+        let config = SessionConfig {
             settings: setup.settings,
             listen: setup.listen,
             listen_otherwise: setup.listen_otherwise,
             state: setup.state,
             plugins: Some(Box::new(setup.plugins)),
             ..SessionConfig::default()
-        })
-        .map_err(|error| Failure::new(error.to_string()))?;
+        };
+        let started = Session::start_subscribed(config, setup.alerts, WAITING_EVENTS);
+        let (session, stream) = started.map_err(|error| Failure::new(error.to_string()))?;
         let session = Arc::new(session);
         let watch = (!setup.watched.is_empty()).then(|| PluginWatch::start(&session, &setup.watched));
         let watch = watch.and_then(|watch| watch.map_err(|error| log::warn!("plugins are not watched: {error}")).ok());
         let (sender, alerts) = sync_channel(WAITING_EVENTS);
-        let stream = session.subscribe(setup.alerts, WAITING_EVENTS);
         let interrupted = Arc::new(AtomicBool::new(false));
         on_interrupt(&interrupted, sender.clone());
         thread::Builder::new()

@@ -98,6 +98,23 @@ impl Session {
     /// # Errors
     /// When an address cannot be listened on, the state file cannot be used, or the operating system refuses.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::begin(config, |_, _| ()).map(|(session, ())| session)
+    }
+
+    /// Starts a session as [`Self::start`] does, with a subscriber ([`Self::subscribe`]) who hears of everything from the
+    /// start on, such as where it listens.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub fn start_subscribed(config: Config, mask: u32, capacity: usize) -> Result<(Self, AlertStream), StartError> {
+        Self::begin(config, |subscribers, inbox| subscribers.subscribe(inbox, mask, capacity))
+    }
+
+    /// Starts a session; `before` is called when nothing has happened yet.
+    fn begin<T>(
+        config: Config,
+        before: impl FnOnce(&Arc<Subscribers>, &Arc<Inbox>) -> T,
+    ) -> Result<(Self, T), StartError> {
         let inbox = Arc::new(Inbox::new()?);
         let net = match Net::open(&config.listen, inbox.notifier()) {
             Err(error) if error.is_in_use() && !config.listen_otherwise.is_empty() => {
@@ -135,13 +152,14 @@ impl Session {
             requests: Requests::default(),
             stopped: false,
         };
+        let before = before(&subscribers, &inbox);
         let (running, done) = rt::bounded(1);
         let ending = Ending { subscribers: Arc::clone(&subscribers), _running: running };
         let thread = rt::spawn_thread("reef-net", move || {
             let _ending = ending;
             rt::block_on(shell.run());
         })?;
-        Ok(Self { inbox, subscribers, addresses, stored, loader, done, thread: Some(thread) })
+        Ok((Self { inbox, subscribers, addresses, stored, loader, done, thread: Some(thread) }, before))
     }
 
     /// Gives a command and waits for its reply. A session that has ended replies [`ErrorCode::Stopping`].

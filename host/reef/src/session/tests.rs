@@ -26,6 +26,15 @@ fn session(state: Option<PathBuf>) -> Session {
     Session::start(Config { listen, state, ..Config::default() }).unwrap()
 }
 
+#[test]
+fn who_subscribes_with_the_start_hears_where_the_session_listens() {
+    let config = Config { listen: vec!["127.0.0.1:0".parse().unwrap()], ..Config::default() };
+    let (session, mut alerts) = Session::start_subscribed(config, Category::ALL.0, 100).unwrap();
+    let heard = alerts.next_blocking(PATIENCE);
+    let listens = session.listen_addresses()[0];
+    assert!(matches!(&heard, NextAlert::Alert(Alert::ListenSucceeded { address }) if *address == listens), "{heard:?}");
+}
+
 /// Some bytes that are not alike anywhere.
 fn content(length: usize) -> Vec<u8> {
     let mut x = 1_u64;
