@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reef_tests::artifacts::workspace;
 use reef_tests::content::temporary;
@@ -21,6 +22,13 @@ fn check(output: &Output, good: bool, words: &[&str]) -> String {
         assert!(text.contains(word), "no {word:?} in: {text}");
     }
     text
+}
+
+/// The folder in which plugins are built here, for one test at a time: cargo runs tests without holding it, and another build
+/// would take their libraries from under them.
+fn builds() -> (PathBuf, MutexGuard<'static, ()>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    (workspace().join("target/author"), ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Runs cargo in a crate that `reef plugin new` made, with the versions that this workspace has.
@@ -46,7 +54,7 @@ fn a_new_plugin_builds_loads_and_passes_its_tests() {
 
     // Nothing of the workspace but the versions, so that no registry is asked.
     std::fs::copy(workspace().join("Cargo.lock"), root.join("Cargo.lock")).expect("copied");
-    let target = workspace().join("target/author");
+    let (target, _alone) = builds();
     check(&cargo(&root, &target, &["test", "--quiet"]), true, &[]);
     let library = target.join("debug/deps").join(file("my_first"));
     let library = library.to_str().expect("a path of text");
@@ -149,6 +157,7 @@ fn the_commands_of_the_guide_work_word_for_word_in_a_fresh_folder() {
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
     let path = std::env::join_paths(path).expect("a path");
     let mut folder = place.path().to_owned();
+    let (target, _alone) = builds();
     let commands = commands_of(&guide);
     assert!(commands.len() >= 7, "{commands:?}");
     for (command, shown) in commands {
@@ -156,9 +165,8 @@ fn the_commands_of_the_guide_work_word_for_word_in_a_fresh_folder() {
             folder.push(name);
             // The versions that this workspace has, so that no registry is asked, and what the other test built of them.
             std::fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).expect("copied");
-            let target = workspace().join("target/author");
             std::fs::create_dir_all(&target).expect("made");
-            std::os::unix::fs::symlink(target, folder.join("target")).expect("made");
+            std::os::unix::fs::symlink(&target, folder.join("target")).expect("made");
             continue;
         }
         let mut run_it = Command::new("sh");
