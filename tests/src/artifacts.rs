@@ -55,6 +55,7 @@ impl Artifacts {
     pub fn build_workspace(folder: &Path, arguments: &[&str], target: &Path, kept: &Path) -> Self {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        forget_libraries(&target.join("debug/deps"));
         let mut cargo = cargo();
         cargo.args(["build", "--quiet", "--message-format=json", "--locked"]).args(arguments);
         let mut made = Self::run(cargo.current_dir(folder).env("CARGO_TARGET_DIR", target));
@@ -92,6 +93,18 @@ impl Artifacts {
             .filter_map(|message| message["filenames"].as_array())
             .flatten()
             .filter_map(Value::as_str)
+    }
+}
+
+/// Has the libraries that are loaded at run time built again: their names have no number, so what lies there may be another
+/// workspace's, and cargo would take it for this one's.
+fn forget_libraries(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(DLL_SUFFIX) && !name.contains('-') {
+            fs::remove_file(&path).expect("the target folder is writable");
+        }
     }
 }
 
