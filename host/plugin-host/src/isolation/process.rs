@@ -246,15 +246,21 @@ impl Life {
         match fault {
             Fault::Gone => self.end_by_itself(Some(what)),
             Fault::TooLate => {
-                self.kill();
                 let millis = limit.as_millis();
-                self.end_as(format!("it did not return from {what} within {millis} ms, and its process was killed"))
+                self.end_by_us(format!("it did not return from {what} within {millis} ms, and its process was killed"))
             }
             Fault::Nonsense => {
-                self.kill();
-                self.end_as(format!("it broke the talk between its process and this one in {what}, and was killed"))
+                self.end_by_us(format!("it broke the talk between its process and this one in {what}, and was killed"))
             }
         }
+    }
+
+    /// Ends the process for `reason`, which stands before the kill: the thread that serves it sees that at once, and would say
+    /// no more than that it was killed.
+    fn end_by_us(&self, reason: String) -> String {
+        let reason = self.end_as(reason);
+        self.kill();
+        reason
     }
 
     fn end_by_itself(&self, what: Option<&str>) -> String {
