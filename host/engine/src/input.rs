@@ -3,7 +3,7 @@
 use crate::command::Command;
 use crate::disk::{DiskDone, DiskError};
 use crate::hooks::Action;
-use crate::ids::{ConnId, ListenerId, ReplyToken, RequestId};
+use crate::ids::{ConnId, ListenerId, ReplyToken, RequestId, TorrentId};
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
 
@@ -76,6 +76,15 @@ pub enum Input {
         id: RequestId,
         /// What came of it: any status with its body (bounded), or why there is none.
         result: Result<HttpReply, String>,
+    },
+    /// What the store has of a torrent ([`crate::Output::Load`]).
+    Loaded {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its .torrent file.
+        metainfo: Option<Bytes>,
+        /// The record of its pieces ([`crate::resume::Have::encode`]).
+        have: Option<Bytes>,
     },
     /// A name was resolved.
     Resolved {

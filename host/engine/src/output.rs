@@ -84,6 +84,8 @@ pub enum Output {
     /// Keep something in the session's store. Commits are grouped; what a record says of files is only committed
     /// after those files were put on stable storage.
     Store(StoreOp),
+    /// Read what the store has of a torrent, committed or not; answered by [`crate::Input::Loaded`].
+    Load(TorrentId),
     /// The last output after [`crate::Command::Stop`].
     Stopped,
 }

@@ -18,4 +18,4 @@ mod workers;
 pub use net::ListenError;
 pub use plugin_watch::PluginWatch;
 pub use plugins::Plugins;
-pub use session::{AlertStream, ChangeError, Config, NextAlert, Session, StartError};
+pub use session::{AlertStream, ChangeError, Config, NextAlert, PendingReply, Session, StartError};

@@ -174,6 +174,23 @@ impl Disk {
         }
     }
 
+    /// A torrent's metainfo and pieces, committed or not.
+    pub(crate) fn content(&self, torrent: TorrentId) -> (Option<Bytes>, Option<Bytes>) {
+        let record = self.stored.get(&torrent).cloned().unwrap_or_default();
+        let (mut metainfo, mut have) = (record.metainfo, record.have);
+        for op in &self.pending {
+            match op {
+                StoreOp::PutTorrent { torrent: of, metainfo: Some(new), .. } if *of == torrent => {
+                    metainfo = Some(new.clone());
+                }
+                StoreOp::PutHave { torrent: of, have: new } if *of == torrent => have = Some(new.clone()),
+                StoreOp::Remove(of) if *of == torrent => (metainfo, have) = (None, None),
+                _ => {}
+            }
+        }
+        (metainfo, have)
+    }
+
     fn sync(&mut self) {
         for file in self.files.values_mut() {
             if file.synced.as_ref().is_none_or(|(_, mtime)| *mtime != file.mtime) {

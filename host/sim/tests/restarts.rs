@@ -167,8 +167,10 @@ fn file_that_changed_while_the_session_was_down_is_hashed_and_mended() {
     world.run_until(60, |w| w.is_complete(leech)).unwrap();
     assert!(world.stop(leech, 30));
     world.disk_mut(leech).truncate("a", 1_000_000);
+    let checks = world.tally(leech).checks;
     world.restart(leech, &[first]);
-    world.run_for(60);
+    world.run_until(10, |w| w.tally(leech).checks == checks + 15).unwrap();
+    world.run_for(10);
     assert_eq!(have_pieces(&mut world, leech), 15, "what is left of the file");
     world.run_until(60, |w| w.is_complete(leech)).unwrap();
     assert!(world.disk(leech).holds(&torrent));

@@ -49,6 +49,8 @@ pub(crate) struct Peer {
     /// When either side was last of use to the other.
     pub(crate) last_useful: Time,
     pub(crate) decoder: Decoder,
+    /// It waits for its torrent to wake: what it says is not listened to yet.
+    pub(crate) parked: bool,
     /// Messages of this turn, sent at its end or before a block.
     pub(crate) out: BytesMut,
     /// Bytes handed to the shell and not yet in the kernel's hands.
@@ -174,6 +176,7 @@ impl Peer {
             last_sent: now,
             last_useful: now,
             decoder: Decoder::new(Limits { pieces: None }),
+            parked: false,
             out: BytesMut::new(),
             queued: 0,
             remote: Remote::new(),

@@ -118,6 +118,7 @@ pub(super) fn read(dict: &Dict<'_>) -> Resume {
         renamed_files: renamed_files(dict),
         peers: addresses(dict, "peers", "peers6"),
         banned_peers: addresses(dict, "banned_peers", "banned_peers6"),
+        summary: None,
     }
 }
 
@@ -208,6 +209,7 @@ pub(super) mod tests {
             renamed_files: vec![(1, "t/new name.bin".into()), (3, "other".into())],
             peers: vec!["10.0.0.1:6881".parse().unwrap(), "[2001:db8::1]:6882".parse().unwrap()],
             banned_peers: vec!["10.0.0.9:1".parse().unwrap(), "[2001:db8::9]:2".parse().unwrap()],
+            summary: None,
         }
     }
 

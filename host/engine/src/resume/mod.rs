@@ -14,9 +14,12 @@ pub use fastresume::{Imported, export, import};
 pub use have::Have;
 
 use crate::add_torrent::StorageMode;
+use crate::torrent::sleep::Summary;
 use bytes::Bytes;
 use reef_proto::bencode::{BencodeError, Dict, Item, Limits};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 /// What is known of a torrent besides its pieces. The names are those of the manual's dictionary; -1 means no limit.
 #[derive(Clone, PartialEq, Debug)]
@@ -85,6 +88,9 @@ pub struct Resume {
     pub peers: Vec<SocketAddr>,
     /// Peers never to talk to.
     pub banned_peers: Vec<SocketAddr>,
+    /// What to know of a complete torrent without its metadata. It is in the store's record alone, not in the manual's
+    /// dictionary.
+    pub summary: Option<Summary>,
 }
 
 /// Why bytes are not resume data.
@@ -146,6 +152,7 @@ impl Default for Resume {
             renamed_files: Vec::new(),
             peers: Vec::new(),
             banned_peers: Vec::new(),
+            summary: None,
         }
     }
 }
@@ -154,9 +161,12 @@ impl Resume {
     /// The record that the store keeps: the manual's dictionary without the pieces and without what is as by default.
     #[must_use]
     pub fn encode(&self) -> Bytes {
+        static DEFAULTS: LazyLock<BTreeMap<Vec<u8>, Item>> = LazyLock::new(|| fields::write(&Resume::default()));
         let mut entries = fields::write(self);
-        let defaults = fields::write(&Self::default());
-        entries.retain(|key, value| defaults.get(key) != Some(value));
+        entries.retain(|key, value| DEFAULTS.get(key) != Some(value));
+        if let Some(summary) = self.summary {
+            entries.insert(SUMMARY.into(), write_summary(summary));
+        }
         Item::Dict(entries).to_bytes().into()
     }
 
@@ -165,8 +175,30 @@ impl Resume {
     /// # Errors
     /// When the bytes are no bencoded dictionary.
     pub fn parse(bytes: &[u8]) -> Result<Self, ResumeError> {
-        Ok(fields::read(&Dict::parse(bytes, &Limits::TORRENT)?))
+        let dict = Dict::parse(bytes, &Limits::TORRENT)?;
+        let summary = dict.get(SUMMARY).and_then(|summary| read_summary(&summary.as_dict()?));
+        Ok(Self { summary, ..fields::read(&dict) })
     }
+}
+
+const SUMMARY: &str = "summary";
+
+fn write_summary(summary: Summary) -> Item {
+    Item::dict([
+        ("total_size", Item::Int(i64::try_from(summary.total_size).unwrap_or(i64::MAX))),
+        ("piece_length", summary.piece_length.into()),
+        ("num_pieces", summary.num_pieces.into()),
+        ("private", Item::Int(summary.private.into())),
+    ])
+}
+
+fn read_summary(dict: &Dict<'_>) -> Option<Summary> {
+    Some(Summary {
+        total_size: u64::try_from(dict.int("total_size")?).ok()?,
+        piece_length: u32::try_from(dict.int("piece_length")?).ok()?,
+        num_pieces: u32::try_from(dict.int("num_pieces")?).ok()?,
+        private: dict.int("private")? != 0,
+    })
 }
 
 #[cfg(test)]
@@ -183,6 +215,9 @@ mod tests {
             Resume { save_path: "/srv/files".into(), total_uploaded: 1 << 40, paused: true, ..Resume::default() };
         assert!(usual.encode().len() < 100, "{:?}", usual.encode());
         assert_eq!(Resume::parse(&usual.encode()), Ok(usual));
+        let summary = Summary { total_size: 1 << 40, piece_length: 1 << 20, num_pieces: 1 << 20, private: true };
+        let complete = Resume { summary: Some(summary), ..Resume::default() };
+        assert_eq!(Resume::parse(&complete.encode()), Ok(complete));
     }
 
     #[test]

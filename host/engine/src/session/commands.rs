@@ -13,7 +13,13 @@ use crate::torrent::Torrent;
 
 impl Session {
     pub(super) fn command(&mut self, token: ReplyToken, command: Command, hooks: &mut dyn Hooks) {
-        if let Some(reply) = self.perform(command, Some(token), hooks) {
+        let reply = self.perform(command, Some(token), hooks);
+        self.reply_to(Some(token), reply);
+    }
+
+    /// Gives a reply, if there is one and somebody waits for it.
+    pub(super) fn reply_to(&mut self, token: Option<ReplyToken>, reply: Option<Reply>) {
+        if let (Some(token), Some(reply)) = (token, reply) {
             self.emit(Output::Reply { token, reply });
         }
     }
@@ -25,6 +31,7 @@ impl Session {
         token: Option<ReplyToken>,
         hooks: &mut dyn Hooks,
     ) -> Option<Reply> {
+        let command = self.postpone(token, command)?;
         Some(match command {
             Command::AddTorrent(params) => match self.add_torrent(*params, hooks) {
                 Ok(id) => Reply::Added(id),
@@ -132,6 +139,8 @@ impl Session {
         let content = t.content.as_ref();
         let times = t.totals.activity.times(self.now);
         let wanted = |p: u32| content.is_some_and(|c| c.picker.priority(p) > 0);
+        // One that is asleep has everything.
+        let (all_size, all_pieces) = t.asleep.map_or((0, 0), |s| (s.total_size, s.num_pieces));
         TorrentStatus {
             id: t.id,
             info_hashes: t.hashes,
@@ -139,15 +148,15 @@ impl Session {
             state: t.state,
             paused: t.is_paused(),
             error: t.error.clone(),
-            has_metadata: content.is_some(),
+            has_metadata: t.has_metadata(),
             save_path: t.save_path.clone(),
-            total_size: content.map_or(0, |c| c.layout.total_size()),
-            wanted: content.map_or(0, |c| c.bytes(wanted)),
-            wanted_done: content.map_or(0, |c| c.bytes(|p| wanted(p) && c.picker.has(p))),
+            total_size: content.map_or(all_size, |c| c.layout.total_size()),
+            wanted: content.map_or(all_size, |c| c.bytes(wanted)),
+            wanted_done: content.map_or(all_size, |c| c.bytes(|p| wanted(p) && c.picker.has(p))),
             total_done: t.bytes_done(),
             checked_pieces: content.and_then(|c| c.checking.as_ref()).map_or(0, |c| c.done()),
-            num_pieces: content.map_or(0, |c| c.layout.num_pieces()),
-            have_pieces: content.map_or(0, |c| c.picker.num_have()),
+            num_pieces: content.map_or(all_pieces, |c| c.layout.num_pieces()),
+            have_pieces: content.map_or(all_pieces, |c| c.picker.num_have()),
             download_rate: t.totals.download.per_second(self.now),
             upload_rate: t.totals.upload.per_second(self.now),
             downloaded: t.totals.downloaded,

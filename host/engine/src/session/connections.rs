@@ -109,8 +109,15 @@ impl Session {
         self.counters.recv_bytes += data.len() as i64;
         let length = data.len() as u64;
         peer.decoder.push(data);
+        self.go_through(conn, hooks);
+        self.count_read(conn, length);
+        self.turn_of(conn, hooks);
+    }
+
+    /// Goes through what a peer has said so far.
+    pub(super) fn go_through(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
         let most_unread = self.settings.send_buffer_watermark as u64 + MAX_UNREAD;
-        while let Some(peer) = self.peers.get_mut(&conn) {
+        while let Some(peer) = self.peers.get_mut(&conn).filter(|p| !p.parked) {
             if peer.queued + peer.out.len() as u64 > most_unread {
                 return self.close(conn, "asks on without reading the answers", hooks);
             }
@@ -124,8 +131,6 @@ impl Session {
                 }
             }
         }
-        self.count_read(conn, length);
-        self.turn_of(conn, hooks);
     }
 
     /// After anything that may let a peer go on: asks it for blocks and gives it blocks.
@@ -161,8 +166,16 @@ impl Session {
             return self.close(conn, "banned", hooks);
         }
         let id = torrent.id;
-        if let Some(other) = self.same_peer(conn, id, &handshake) {
-            let (worse, better) = self.worse_of(conn, other, &handshake);
+        if torrent.asleep.is_some() || torrent.waking.is_some() {
+            return self.wait_for_waking(conn, id, handshake);
+        }
+        self.welcome(conn, id, &handshake, hooks);
+    }
+
+    /// A peer shook hands for a torrent that is there: it becomes one of its peers, if it may.
+    pub(super) fn welcome(&mut self, conn: ConnId, id: TorrentId, handshake: &Handshake, hooks: &mut dyn Hooks) {
+        if let Some(other) = self.same_peer(conn, id, handshake) {
+            let (worse, better) = self.worse_of(conn, other, handshake);
             self.close(worse, "already connected to this peer", hooks);
             if better != conn {
                 return;
@@ -171,7 +184,7 @@ impl Session {
         if self.peers.get(&conn).is_some_and(|p| p.torrent.is_none()) {
             self.join(conn, id, hooks);
         }
-        self.greet(conn, id, &handshake, hooks);
+        self.greet(conn, id, handshake, hooks);
     }
 
     /// A peer that connected to us wants a torrent that is not there: plugins may add it.
@@ -290,6 +303,9 @@ impl Session {
         self.alert(alert, hooks);
         if !peer.local.choking {
             self.slots_changed();
+        }
+        if let Some(id) = peer.torrent {
+            self.may_sleep_later(id);
         }
     }
 

@@ -102,6 +102,12 @@ impl Session {
         while dialled < at_most && self.dials_left() > 0 && self.stopping.is_none() {
             let (now, random) = (self.now, self.random());
             let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.is_active()) else { break };
+            if torrent.asleep.is_some() || torrent.waking.is_some() {
+                if torrent.peer_list.next_candidate_at().is_some_and(|at| at <= now) {
+                    self.wake(id);
+                }
+                break;
+            }
             let limit = torrent.params.max_connections;
             if limit >= 0 && torrent.peers.len() as i64 >= i64::from(limit) {
                 break;

@@ -37,7 +37,7 @@ impl Session {
             }
             DiskResult::Read { piece, begin, outcome } => self.piece_read(id, (piece, begin), outcome, hooks),
             DiskResult::Finished(Ok(stats)) => self.files_finished(id, stats, hooks),
-            DiskResult::Closed(_) => self.storage_closed(id, hooks),
+            DiskResult::Closed(_) => self.close_answered(id, hooks),
             DiskResult::Opened(Err(error)) | DiskResult::Finished(Err(error)) => self.storage_failed(id, &error, hooks),
         }
     }
@@ -134,6 +134,7 @@ impl Session {
             torrent.peer_list.reward(listed_as(&self.peers, address));
         }
         torrent.unsaved.have = true;
+        self.unsaved.insert(id);
         torrent.judged = Some(judged);
         self.counters.num_piece_passed += 1;
         self.have_new_piece(id, piece);
@@ -161,6 +162,7 @@ impl Session {
         self.counters.recv_failed_bytes += size as i64;
         self.counters.num_piece_failed += 1;
         torrent.unsaved.have = true;
+        self.unsaved.insert(id);
         torrent.judged = Some(judged);
         self.ask_torrent(id, &TorrentEvent::PieceFailed(piece), hooks);
         self.tell_contributors(id, false, hooks);
@@ -253,6 +255,7 @@ impl Session {
             content.file_stats = stats;
         }
         torrent.unsaved.have = true;
+        self.unsaved.insert(id);
         if !torrent.is_finished() {
             return;
         }
@@ -269,6 +272,7 @@ impl Session {
         self.save_torrent(id);
         self.alert(Alert::TorrentFinished { torrent: id, name }, hooks);
         self.close_redundant_peers(id, hooks);
+        self.may_sleep_later(id);
     }
 
     /// A storage failed: the torrent stops with an error that says what to do.
@@ -291,12 +295,14 @@ impl Session {
     pub(super) fn fail_torrent(&mut self, id: TorrentId, error: ErrorInfo, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         if torrent.error.is_some() {
-            return;
+            return self.end_waking(id, hooks);
         }
         torrent.error = Some(error.clone());
         torrent.note_activity(self.now);
         torrent.unsaved.resume = true;
+        self.unsaved.insert(id);
         self.alert(Alert::TorrentError { torrent: id, error }, hooks);
+        self.end_waking(id, hooks);
         self.close_peers_of(id, "the torrent stopped with an error", hooks);
     }
 }

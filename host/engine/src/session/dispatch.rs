@@ -187,8 +187,8 @@ impl Session {
 
     /// Asks for every mask again.
     pub(super) fn refresh_masks(&mut self, hooks: &mut dyn Hooks) {
-        for (&id, torrent) in &mut self.torrents {
-            torrent.hooks = hooks.torrent_mask(id);
+        for torrent in self.torrents.values_mut() {
+            torrent.hooks = hooks.torrent_mask(torrent.id);
         }
         for at in self.attached_peers() {
             self.set_peer_hooks(at.conn, hooks.peer_mask(at));

@@ -139,7 +139,9 @@ impl Session {
                 let held = content.assembly.held();
                 let ops = content.assembly.insert(&layout, (request.piece, block), data, sender, expect);
                 self.held_bytes = self.held_bytes + content.assembly.held() - held;
-                torrent.unsaved.resume = true;
+                if !std::mem::replace(&mut torrent.unsaved.resume, true) {
+                    self.unsaved.insert(id);
+                }
                 self.submit_writes(id, ops);
                 self.cancel_elsewhere(&cancel, request);
                 self.relieve_memory();
@@ -199,7 +201,7 @@ impl Session {
         let limit = self.settings.cache_size as u64;
         let writing = self.counters.queued_write_bytes as u64;
         if self.held_bytes > limit / 2 {
-            let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+            let ids: Vec<TorrentId> = self.torrents.ids();
             for id in ids {
                 let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { continue };
                 let held = content.assembly.held();

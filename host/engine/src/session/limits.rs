@@ -103,7 +103,7 @@ impl Session {
         }
     }
 
-    fn apply_read_allowance(&mut self, conn: ConnId) {
+    pub(super) fn apply_read_allowance(&mut self, conn: ConnId) {
         let limited = self.limits.down.limits(&[GLOBAL]);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.read_quota = match (limited, peer.read_quota) {
@@ -111,7 +111,7 @@ impl Session {
             (true, ReadQuota::Unlimited) => ReadQuota::Limited(0),
             (true, limited) => limited,
         };
-        let bytes = match (self.congested, peer.read_quota) {
+        let bytes = match (self.congested || peer.parked, peer.read_quota) {
             (true, _) => Some(0),
             (false, ReadQuota::Unlimited) => None,
             (false, ReadQuota::Limited(left)) => Some(left),
@@ -144,7 +144,7 @@ impl Session {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let ReadQuota::Limited(left) = &mut peer.read_quota else { return };
         *left += granted;
-        let bytes = if self.congested { 0 } else { *left };
+        let bytes = if self.congested || peer.parked { 0 } else { *left };
         self.emit(Output::ReadAllowance { conn, bytes: Some(bytes) });
     }
 }

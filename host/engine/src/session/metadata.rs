@@ -15,7 +15,7 @@ impl Session {
     /// Takes a raw `info` dictionary, if it is this torrent's.
     pub(super) fn set_metadata(&mut self, id: TorrentId, info: Bytes, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get(&id) else { return };
-        if torrent.content.is_some() || torrent.removing.is_some() {
+        if torrent.has_metadata() || torrent.removing.is_some() {
             return;
         }
         match self.read_metadata(torrent.hashes, info, id) {

@@ -20,13 +20,17 @@ mod metadata;
 mod pieces;
 mod reading;
 mod saving;
+mod sleeping;
 mod stopping;
+mod table;
 mod ticks;
 mod timers;
 mod torrents;
 mod trackers;
 mod uploads;
 mod view;
+
+pub use sleeping::Unloading;
 
 use crate::alert::{Alert, Category};
 use crate::counters::Counters;
@@ -37,12 +41,11 @@ use crate::output::Output;
 use crate::peer::Peer;
 use crate::settings::Settings;
 use crate::time::Time;
-use crate::torrent::Torrent;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use reef_proto::peer_id::PeerId;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -61,11 +64,18 @@ pub struct SessionConfig {
     pub seed: [u8; 32],
     /// The first key for a new torrent: one more than the largest in the store.
     pub first_torrent_id: TorrentId,
+    /// Whether idle torrents leave memory.
+    pub unloading: Unloading,
 }
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { settings: Settings::default(), seed: [0; 32], first_torrent_id: TorrentId(1) }
+        Self {
+            settings: Settings::default(),
+            seed: [0; 32],
+            first_torrent_id: TorrentId(1),
+            unloading: Unloading::default(),
+        }
     }
 }
 
@@ -79,7 +89,11 @@ pub struct Session {
     /// The time of day at some moment of the session.
     wall: (Time, u64),
     peer_id: PeerId,
-    torrents: BTreeMap<TorrentId, Torrent>,
+    torrents: table::Table,
+    /// Torrents of which the store may not know everything.
+    unsaved: BTreeSet<TorrentId>,
+    unloading: Unloading,
+    sleeping: sleeping::State,
     by_hash: BTreeMap<[u8; 20], TorrentId>,
     peers: BTreeMap<ConnId, Peer>,
     extensions: extensions::Extensions,
@@ -126,7 +140,10 @@ impl Session {
             now: Time::ZERO,
             wall: (Time::ZERO, 0),
             peer_id: PeerId::generate(tail),
-            torrents: BTreeMap::new(),
+            torrents: table::Table::default(),
+            unsaved: BTreeSet::new(),
+            unloading: config.unloading,
+            sleeping: sleeping::State::default(),
             by_hash: BTreeMap::new(),
             peers: BTreeMap::new(),
             extensions: extensions::Extensions::default(),
@@ -172,6 +189,7 @@ impl Session {
             Input::Closed { conn, cause } => self.closed(conn, &cause, hooks),
             Input::Datagram { from, data } => self.datagram(from, &data, hooks),
             Input::Http { id, result } => self.http_done(id, result, hooks),
+            Input::Loaded { torrent, metainfo, have } => self.loaded(torrent, metainfo.as_ref(), have.as_ref(), hooks),
             Input::Resolved { id, result } => self.resolved(id, result),
             Input::Command { token, command } => self.command(token, command, hooks),
             Input::Actions(actions) => self.actions.extend(actions),
@@ -208,6 +226,13 @@ impl Session {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// How often a torrent was looked at so far. For tests: idle torrents must not be.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn torrent_looks(&self) -> u64 {
+        self.torrents.looks()
     }
 
     /// Seconds since 1970.

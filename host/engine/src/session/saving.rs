@@ -41,13 +41,15 @@ impl Session {
         } else {
             torrent.unsaved.have |= unsaved.have;
         }
+        if torrent.unsaved.have {
+            self.unsaved.insert(id);
+        }
         self.outputs.extend(ops.into_iter().map(Output::Store));
     }
 
     /// Tells the store of everything that has changed.
     pub(super) fn save_all(&mut self) {
-        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
-        for id in ids {
+        for id in std::mem::take(&mut self.unsaved) {
             self.save_changes(id);
         }
     }

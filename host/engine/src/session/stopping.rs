@@ -7,6 +7,7 @@ use crate::hooks::{Hooks, SessionEvent};
 use crate::ids::{ConnId, ReplyToken, TorrentId};
 use crate::output::Output;
 use crate::time::Time;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A stop under way.
@@ -16,6 +17,8 @@ pub(super) struct Stopping {
     /// When trackers are no longer waited for.
     deadline: Time,
     files_closing: bool,
+    /// Torrents whose files are still being closed.
+    open: BTreeSet<TorrentId>,
     done: bool,
 }
 
@@ -29,8 +32,9 @@ impl Session {
         }
         self.ask_session(&SessionEvent::Abort, hooks);
         let deadline = self.now + Duration::from_secs(self.settings.stop_tracker_timeout as u64);
-        self.stopping = Some(Stopping { tokens: vec![token], deadline, files_closing: false, done: false });
-        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        self.stopping =
+            Some(Stopping { tokens: vec![token], deadline, files_closing: false, open: BTreeSet::new(), done: false });
+        let ids: Vec<TorrentId> = self.torrents.ids();
         for &id in &ids {
             self.announce_stopped(id);
         }
@@ -49,8 +53,18 @@ impl Session {
         let Some(content) = torrent.content.as_mut() else { return };
         self.held_bytes -= content.assembly.held();
         let ops = content.assembly.relieve(0);
-        torrent.unsaved.have |= !ops.is_empty();
+        if !ops.is_empty() {
+            torrent.unsaved.have = true;
+            self.unsaved.insert(id);
+        }
         self.submit_writes(id, ops);
+    }
+
+    /// The files of a torrent are closed, or it is gone.
+    pub(super) fn closed_for_stop(&mut self, id: TorrentId) {
+        if let Some(stopping) = &mut self.stopping {
+            stopping.open.remove(&id);
+        }
     }
 
     /// Goes on with the stop once what it waits for has come.
@@ -60,14 +74,13 @@ impl Session {
             return;
         }
         if !stopping.files_closing {
-            let writing = self.torrents.values().filter_map(|t| t.content.as_ref()).any(|c| c.writing > 0);
-            let failed = self.torrents.values().any(|t| t.error.is_some());
-            if writing && !failed {
+            let writing = self.counters.queued_write_bytes > 0;
+            if writing && !self.torrents.values().any(|t| t.error.is_some()) {
                 return;
             }
             return self.close_all_files();
         }
-        let open = self.torrents.values().any(|t| t.content.is_some() && !t.storage_closed);
+        let open = !stopping.open.is_empty();
         let waiting = self.trackers.is_busy() && self.now < stopping.deadline;
         if open || waiting {
             return;
@@ -87,12 +100,15 @@ impl Session {
     fn close_all_files(&mut self) {
         for torrent in self.torrents.values_mut() {
             torrent.unsaved.resume = true;
+            self.unsaved.insert(torrent.id);
         }
         self.save_all();
+        let open = self.torrents.values().filter(|t| t.content.is_some() && !t.storage_closed);
+        let open: BTreeSet<TorrentId> = open.map(|t| t.id).collect();
         if let Some(stopping) = &mut self.stopping {
             stopping.files_closing = true;
+            stopping.open.clone_from(&open);
         }
-        let open: Vec<TorrentId> = self.torrents.values().filter(|t| t.content.is_some()).map(|t| t.id).collect();
         for id in open {
             // Its answer says which files, by size and time, the next run may believe without hashing them.
             self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish }));

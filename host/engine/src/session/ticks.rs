@@ -45,6 +45,8 @@ impl Session {
             self.dial_candidates(hooks);
             self.announce_due();
         }
+        self.sleep_if_due();
+        self.look_at_unseen();
         self.tick_udp_trackers(hooks);
         if self.now.as_secs().is_multiple_of(self.settings.save_resume_interval as u64) {
             self.save_all();
@@ -81,6 +83,9 @@ impl Session {
 
     fn overdue(&self, peer: &Peer) -> Overdue {
         let s = &self.settings;
+        if peer.parked && self.now.since(peer.since) >= Duration::from_secs(s.handshake_timeout as u64) {
+            return Overdue::Close("its torrent could not be read in time", Outcome::Closed);
+        }
         let longer = |since, seconds: i64| self.now.since(since) >= Duration::from_secs(seconds as u64);
         match peer.phase {
             Phase::Connecting if longer(peer.since, s.peer_connect_timeout) => {
@@ -89,6 +94,7 @@ impl Session {
             Phase::Handshaking if longer(peer.since, s.handshake_timeout) => {
                 Overdue::Close("no handshake", Outcome::Failed)
             }
+            _ if peer.parked => Overdue::Nothing,
             Phase::Connected if longer(peer.last_received, s.peer_timeout) => {
                 Overdue::MayClose("silent for too long", Outcome::Closed)
             }

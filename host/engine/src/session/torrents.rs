@@ -1,6 +1,6 @@
 //! A torrent's life: added, its files opened and checked, paused, resumed, removed.
 
-use super::Session;
+use super::{Session, Unloading};
 use crate::add_torrent::{AddTorrent, TorrentFlags};
 use crate::alert::Alert;
 use crate::command::Reply;
@@ -21,6 +21,7 @@ use crate::torrent::reading::Reading;
 use crate::torrent::vouching::{Known, Vouching};
 use crate::torrent::{Content, DEFAULT_PRIORITY, Removing, Torrent, Totals, Unsaved};
 use reef_proto::hash::InfoHashes;
+use reef_proto::layout::Layout;
 use reef_proto::metainfo::Metainfo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,12 +42,18 @@ impl Session {
             self.by_hash.insert(hash, id);
         }
         let (name, meta) = (torrent.name.clone(), torrent.params.metainfo.clone());
+        // A torrent of the store that had everything stays there until somebody wants it.
+        let stored = torrent.params.resume.as_ref().and_then(|r| r.summary);
+        torrent.asleep = stored.filter(|_| meta.is_none() && self.unloading == Unloading::WhenIdle);
         self.torrents.insert(id, torrent);
         self.counters.num_torrents += 1;
         if let Some(meta) = meta {
             self.set_content(id, meta);
         }
         self.attach_torrent(id, hooks);
+        if self.torrents.get(&id).is_some_and(|t| self.sleeps_from_the_start(t)) {
+            return Ok(self.start_asleep(id, name, hooks));
+        }
         if self.torrents.get(&id).is_some_and(|t| t.params.stored_id.is_none()) {
             self.save_torrent(id);
         }
@@ -150,6 +157,10 @@ impl Session {
             began_complete: false,
             removing: None,
             reopening: false,
+            asleep: None,
+            waking: None,
+            sleeps_at: self.now,
+            closes_of_sleep: 0,
             storage_closed: false,
             resume_have: params.resume_have.take(),
             params,
@@ -172,6 +183,7 @@ impl Session {
         torrent.hashes = meta.info_hashes;
         torrent.name.clone_from(&meta.info.name);
         torrent.unsaved.torrent = true;
+        self.unsaved.insert(id);
         let file_priorities = file_priorities(&torrent.params, layout.files().len());
         let content = Content {
             meta,
@@ -219,8 +231,13 @@ impl Session {
 
     pub(super) fn open_storage(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         self.set_state(id, TorrentState::CheckingFiles, hooks);
-        let Some(torrent) = self.torrents.get(&id) else { return };
+        self.request_storage(id);
+    }
+
+    pub(super) fn request_storage(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = &torrent.content else { return };
+        torrent.storage_closed = false;
         let open = OpenStorage {
             layout: content.layout.clone(),
             save_path: torrent.save_path.clone(),
@@ -233,9 +250,12 @@ impl Session {
     /// The files were looked at: believe the resume data as far as they bear it out, and hash the rest.
     pub(super) fn begin_checking(&mut self, id: TorrentId, opened: &Opened, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        let seed_mode = torrent.flags.contains(TorrentFlags::SEED_MODE);
         let resume = torrent.resume_have.take();
         let Some(content) = torrent.content.as_mut() else { return };
+        let seed_mode = torrent.flags.contains(TorrentFlags::SEED_MODE) && are_whole(&content.layout, opened);
+        if !seed_mode {
+            torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
+        }
         let pieces = content.layout.num_pieces();
         let mut to_hash = Vec::new();
         let mut restore = Vec::new();
@@ -260,7 +280,9 @@ impl Session {
             writes.extend(ops);
         }
         self.submit_writes(id, writes);
-        self.continue_checking(id, hooks);
+        if !self.is_awake(id, hooks) {
+            self.continue_checking(id, hooks);
+        }
     }
 
     fn continue_checking(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
@@ -310,6 +332,7 @@ impl Session {
         let (have, total) = (content.picker.num_have(), content.picker.have().len());
         torrent.unsaved.have = true;
         torrent.unsaved.resume = true;
+        self.unsaved.insert(id);
         torrent.began_complete = torrent.is_finished();
         self.alert(Alert::TorrentChecked { torrent: id, have, total }, hooks);
         self.ask_torrent(id, &TorrentEvent::FilesChecked, hooks);
@@ -355,6 +378,7 @@ impl Session {
         torrent.flags = torrent.flags.with(TorrentFlags::PAUSED);
         torrent.note_activity(self.now);
         torrent.unsaved.resume = true;
+        self.save_changes(id);
         self.announce_stopped(id);
         self.close_peers_of(id, "the torrent was paused", hooks);
         self.alert(Alert::TorrentPaused { torrent: id }, hooks);
@@ -369,6 +393,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.flags = torrent.flags.without(TorrentFlags::PAUSED);
         torrent.unsaved.resume = true;
+        self.save_changes(id);
         let failed = self.torrents.get_mut(&id).is_some_and(|t| {
             let failed = t.error.take().is_some();
             t.note_activity(self.now);
@@ -433,17 +458,34 @@ impl Session {
         }
     }
 
-    pub(super) fn storage_closed(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+    /// The shell says that it closed a storage, perhaps for a torrent that fell asleep.
+    pub(super) fn close_answered(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
+        match self.torrents.get_mut(&id) {
+            Some(torrent) if torrent.closes_of_sleep > 0 => torrent.closes_of_sleep -= 1,
+            _ => self.storage_closed(id, hooks),
+        }
+    }
+
+    fn storage_closed(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         if std::mem::take(&mut torrent.reopening) && torrent.removing.is_none() && self.stopping.is_none() {
             return self.open_storage(id, hooks);
         }
         torrent.storage_closed = true;
-        let Some(removing) = torrent.removing else { return };
-        let reading = torrent.content.as_mut().map(|content| std::mem::take(&mut content.reading));
+        let removing = torrent.removing;
+        self.closed_for_stop(id);
+        let Some(removing) = removing else { return };
+        self.end_waking(id, hooks);
+        let content = self.torrents.get_mut(&id).and_then(|torrent| torrent.content.as_mut());
+        let reading = content.map(|content| std::mem::take(&mut content.reading));
         self.give_up_reading(id, reading.unwrap_or_default(), hooks);
         let Some(torrent) = self.torrents.remove(&id) else { return };
-        self.by_hash.retain(|_, t| *t != id);
+        for hash in wire_hashes(torrent.hashes) {
+            if self.by_hash.get(&hash) == Some(&id) {
+                self.by_hash.remove(&hash);
+            }
+        }
+        self.unsaved.remove(&id);
         self.counters.num_torrents -= 1;
         if let Some(content) = &torrent.content {
             self.counters.queued_write_bytes -= content.writing as i64;
@@ -476,6 +518,7 @@ impl Session {
         // What is wanted of a file is wanted of all its pieces.
         torrent.params.piece_priorities.clear();
         torrent.unsaved.resume = true;
+        self.save_changes(id);
         self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::SetWanted(wanted) }));
         self.apply_priorities(id);
         self.priorities_changed(id, newly_wanted, hooks);
@@ -554,6 +597,12 @@ fn display_name(params: &AddTorrent, hashes: InfoHashes) -> String {
         None if !params.name.is_empty() => params.name.clone(),
         None => hex(hashes.wire()),
     }
+}
+
+/// Whether every file is there with all its bytes, as far as sizes tell.
+fn are_whole(layout: &Layout, opened: &Opened) -> bool {
+    let mut files = layout.files().iter().zip(&opened.files);
+    files.all(|(file, found)| file.pad || file.length == 0 || found.is_some_and(|f| f.size >= file.length))
 }
 
 fn hex(bytes: [u8; 20]) -> String {

@@ -85,7 +85,9 @@ impl Session {
             if let Some(t) = self.torrents.get_mut(&torrent) {
                 t.totals.uploaded += u64::from(request.length);
                 t.totals.upload.add(self.now, u64::from(request.length));
-                t.unsaved.resume = true;
+                if !std::mem::replace(&mut t.unsaved.resume, true) {
+                    self.unsaved.insert(torrent);
+                }
             }
             self.emit(Output::SendBlock { conn, torrent, request, message_id });
             self.ask_peer(conn, &PeerEvent::SentPiece(request), hooks);

@@ -7,6 +7,7 @@ use crate::settings::Value;
 use crate::status::{FileStatus, PeerStatus, SessionStatus, TorrentStatus};
 use crate::time::Time;
 use crate::torrent::Torrent;
+use crate::torrent::sleep::Summary;
 use crate::view::{Handshakes, PeerView, Source, TorrentView};
 use bytes::Bytes;
 use reef_proto::bitfield::Bitfield;
@@ -41,7 +42,7 @@ impl Source for Session {
     }
 
     fn torrents(&self) -> Vec<TorrentId> {
-        self.torrents.keys().copied().collect()
+        self.torrents.ids()
     }
 
     fn torrent(&self, id: TorrentId) -> Option<TorrentView> {
@@ -85,7 +86,11 @@ impl Source for Session {
     }
 
     fn has_piece(&self, id: TorrentId, piece: u32) -> bool {
-        self.torrents.get(&id).and_then(|t| t.content.as_ref()).is_some_and(|c| c.picker.has(piece))
+        self.torrents.get(&id).is_some_and(|t| match (&t.content, &t.asleep) {
+            (Some(content), _) => content.picker.has(piece),
+            (None, Some(summary)) => piece < summary.num_pieces,
+            (None, None) => false,
+        })
     }
 
     fn block_senders(&self, id: TorrentId, piece: u32) -> Vec<(u32, Sender)> {
@@ -123,16 +128,16 @@ impl Source for Session {
 }
 
 fn torrent_view(t: &Torrent, max_metadata_size: u64) -> TorrentView {
-    let layout = t.content.as_ref().map(|c| &c.layout);
+    let about = t.asleep.or_else(|| t.content.as_ref().map(|c| Summary::of(&c.meta, &c.layout)));
     TorrentView {
         info_hashes: t.hashes,
         private: t.is_private(),
-        has_metadata: layout.is_some(),
+        has_metadata: about.is_some(),
         state: t.state,
         paused: t.is_paused(),
-        num_pieces: layout.map_or(0, |l| l.num_pieces()),
-        piece_length: layout.map_or(0, |l| l.piece_length()),
-        total_size: layout.map_or(0, |l| l.total_size()),
+        num_pieces: about.map_or(0, |a| a.num_pieces),
+        piece_length: about.map_or(0, |a| a.piece_length),
+        total_size: about.map_or(0, |a| a.total_size),
         num_peers: t.peers.len() as u32,
         max_metadata_size,
     }

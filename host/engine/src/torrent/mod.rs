@@ -5,6 +5,7 @@ pub(crate) mod activity;
 pub(crate) mod assembly;
 pub(crate) mod checking;
 pub(crate) mod reading;
+pub(crate) mod sleep;
 pub(crate) mod vouching;
 
 use crate::add_torrent::{AddTorrent, TorrentFlags};
@@ -27,6 +28,7 @@ use reading::Reading;
 use reef_proto::hash::InfoHashes;
 use reef_proto::layout::Layout;
 use reef_proto::metainfo::Metainfo;
+use sleep::{Summary, Waking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +67,14 @@ pub(crate) struct Torrent {
     pub(crate) removing: Option<Removing>,
     /// Its storage is being closed and opened again.
     pub(crate) reopening: bool,
+    /// What is known of it while its metadata and pieces are left to the store.
+    pub(crate) asleep: Option<Summary>,
+    /// Its metadata and files are being looked at again; who waits for that.
+    pub(crate) waking: Option<Box<Waking>>,
+    /// When it may fall asleep, if it is idle then.
+    pub(crate) sleeps_at: Time,
+    /// Answers still to come to closes that were for its sleep.
+    pub(crate) closes_of_sleep: u32,
     /// The shell said that it closed the storage.
     pub(crate) storage_closed: bool,
     /// What an earlier run knew of the pieces, until the storage is open.
@@ -162,24 +172,40 @@ impl Torrent {
         !self.is_paused() && self.removing.is_none() && self.state != TorrentState::CheckingFiles
     }
 
+    /// Whether its metadata is known, here or to the store.
+    pub(crate) fn has_metadata(&self) -> bool {
+        self.content.is_some() || self.asleep.is_some()
+    }
+
     /// Whether it has every piece.
     pub(crate) fn is_seed(&self) -> bool {
-        self.content.as_ref().is_some_and(|c| c.picker.is_seed())
+        self.asleep.is_some() || self.content.as_ref().is_some_and(|c| c.picker.is_seed())
+    }
+
+    /// What to know of it without its metadata, if it is complete.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        let content = || self.content.as_ref().filter(|c| self.finished_on_disk && c.picker.is_seed());
+        self.asleep.or_else(|| content().map(|c| Summary::of(&c.meta, &c.layout)))
     }
 
     /// Whether it has every piece that is wanted.
     pub(crate) fn is_finished(&self) -> bool {
-        self.content.as_ref().is_some_and(|c| c.checking.is_none() && c.open && c.picker.is_finished())
+        self.asleep.is_some()
+            || self.content.as_ref().is_some_and(|c| c.checking.is_none() && c.open && c.picker.is_finished())
     }
 
     /// BEP 27.
     pub(crate) fn is_private(&self) -> bool {
-        self.content.as_ref().is_some_and(|c| c.meta.info.private)
+        self.asleep.map_or_else(|| self.content.as_ref().is_some_and(|c| c.meta.info.private), |s| s.private)
     }
 
     /// Verified bytes.
     pub(crate) fn bytes_done(&self) -> u64 {
-        self.content.as_ref().map_or(0, |c| c.bytes(|p| c.picker.has(p)))
+        match (&self.content, &self.asleep) {
+            (Some(c), _) => c.bytes(|p| c.picker.has(p)),
+            (None, Some(summary)) => summary.total_size,
+            (None, None) => 0,
+        }
     }
 
     /// Bytes that are still to come, for trackers.
@@ -187,7 +213,8 @@ impl Torrent {
         match &self.content {
             Some(c) => c.layout.total_size() - self.bytes_done(),
             // BEP 9 clients say something above zero while the size is unknown.
-            None => 16384,
+            None if self.asleep.is_none() => 16384,
+            None => 0,
         }
     }
 
@@ -198,6 +225,7 @@ impl Torrent {
         r.save_path = self.save_path.to_string_lossy().into_owned();
         r.paused = self.flags.contains(TorrentFlags::PAUSED);
         r.auto_managed = self.flags.contains(TorrentFlags::AUTO_MANAGED);
+        r.seed_mode = self.flags.contains(TorrentFlags::SEED_MODE);
         r.sequential_download = self.flags.contains(TorrentFlags::SEQUENTIAL_DOWNLOAD);
         r.total_uploaded = self.totals.uploaded;
         r.total_downloaded = self.totals.downloaded;
@@ -209,7 +237,11 @@ impl Torrent {
         r.completed_time = self.totals.completed_time;
         r.trackers = self.announcer.urls();
         r.piece_priorities.clone_from(&self.params.piece_priorities);
-        r.file_priorities = self.content.as_ref().map(|c| c.file_priorities.clone()).unwrap_or_default();
+        r.file_priorities = match &self.content {
+            Some(content) => content.file_priorities.clone(),
+            None => self.params.file_priorities.clone(),
+        };
+        r.summary = self.summary();
         r
     }
 
@@ -230,6 +262,12 @@ impl Content {
     /// Bytes of the pieces for which `which` is true.
     pub(crate) fn bytes(&self, which: impl Fn(u32) -> bool) -> u64 {
         (0..self.layout.num_pieces()).filter(|&p| which(p)).map(|p| u64::from(self.layout.piece_size(p))).sum()
+    }
+
+    /// The priorities of the files, where any is not the usual one.
+    pub(crate) fn changed_priorities(&self) -> Vec<u8> {
+        let usual = self.file_priorities.iter().all(|&p| p == DEFAULT_PRIORITY);
+        if usual { Vec::new() } else { self.file_priorities.clone() }
     }
 
     /// Which files are wanted, by index.

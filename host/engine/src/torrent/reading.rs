@@ -20,6 +20,10 @@ pub(crate) enum Reader {
 }
 
 impl Reading {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A job was given to the storage.
     pub(crate) fn begin(&mut self, piece: u32, begin: u32, reader: Reader) {
         self.0.entry(piece).or_default().push_back((begin, reader));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use reef::PluginWatch;
 use reef::rt::block_on;
 use reef::session::{AlertStream, Config as SessionConfig, NextAlert, Session};
-use reef::store::{Store, StoredTorrent, default_path};
+use reef::store::{Store, StoredContent, StoredTorrent, default_path};
 use reef_engine::alert::Category;
 use reef_engine::resume::{Have, Resume};
 use reef_engine::settings::Settings;
@@ -33,7 +33,7 @@ use super::signals;
 use super::wanted;
 
 /// How long an orderly stop may take.
-const STOP_TIME: Duration = Duration::from_millis(3500);
+pub(crate) const STOP_TIME: Duration = Duration::from_millis(3500);
 
 /// How long after the start the torrents are first looked at.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
@@ -99,8 +99,8 @@ pub(crate) fn plugin_state(state: &Path) -> BTreeMap<String, Vec<u8>> {
         return BTreeMap::new();
     }
     // Nothing is written, so no file has to be put on stable storage before.
-    let loaded = Store::open(state, Arc::new(|_| Vec::new())).and_then(|store| store.load());
-    let states = loaded.map(|loaded| loaded.state).unwrap_or_default();
+    let loaded = Store::open(state, Arc::new(|_| Vec::new())).and_then(|store| store.state());
+    let states = loaded.unwrap_or_default();
     states.into_iter().map(|(key, value)| (key, value.to_vec())).collect()
 }
 
@@ -149,18 +149,16 @@ pub(crate) fn ended() -> Failure {
     Failure::new("the session ended before it was told to; run the command again with -v to see why")
 }
 
-/// A running session.
-pub(crate) struct Client {
-    session: Arc<Session>,
+/// A session that runs, and what watches its plugins' folders.
+pub(crate) struct Running {
+    /// The session.
+    pub(crate) session: Arc<Session>,
     _watch: Option<PluginWatch>,
-    alerts: Receiver<Event>,
-    interrupted: Arc<AtomicBool>,
-    next_second: Cell<Instant>,
 }
 
-impl Client {
-    /// Starts a session. From here on an interrupt is an event.
-    pub(crate) fn start(setup: Setup) -> Result<Self, Failure> {
+impl Running {
+    /// Starts a session. The stream has its alerts from the first on.
+    pub(crate) fn start(setup: Setup) -> Result<(Self, AlertStream), Failure> {
         let config = SessionConfig {
             settings: setup.settings,
             listen: setup.listen,
@@ -174,6 +172,26 @@ impl Client {
         let session = Arc::new(session);
         let watch = (!setup.watched.is_empty()).then(|| PluginWatch::start(&session, &setup.watched));
         let watch = watch.and_then(|watch| watch.map_err(|error| log::warn!("plugins are not watched: {error}")).ok());
+        Ok((Self { session, _watch: watch }, stream))
+    }
+}
+
+/// A running session, with what happens in it.
+pub(crate) struct Client {
+    session: Arc<Session>,
+    /// What was there from earlier runs.
+    stored: Vec<StoredTorrent>,
+    _running: Running,
+    alerts: Receiver<Event>,
+    interrupted: Arc<AtomicBool>,
+    next_second: Cell<Instant>,
+}
+
+impl Client {
+    /// Starts a session. From here on an interrupt is an event.
+    pub(crate) fn start(setup: Setup) -> Result<Self, Failure> {
+        let (running, stream) = Running::start(setup)?;
+        let session = Arc::clone(&running.session);
         let (sender, alerts) = sync_channel(WAITING_EVENTS);
         let interrupted = Arc::new(AtomicBool::new(false));
         on_interrupt(&interrupted, sender.clone());
@@ -181,14 +199,22 @@ impl Client {
             .name("alerts".to_owned())
             .spawn(move || forward(stream, &sender))
             .map_err(|error| Failure::new(format!("no thread for the session's events: {error}")))?;
-        Ok(Self { session, _watch: watch, alerts, interrupted, next_second: Cell::new(Instant::now() + FIRST_LOOK) })
+        let stored = session.take_stored_torrents();
+        Ok(Self {
+            session,
+            stored,
+            _running: running,
+            alerts,
+            interrupted,
+            next_second: Cell::new(Instant::now() + FIRST_LOOK),
+        })
     }
 
     /// Adds a torrent, with what is known of it from an earlier run.
     pub(crate) fn add(&self, mut torrent: AddTorrent) -> Result<TorrentId, Failure> {
         let is_same = |stored: &&StoredTorrent| stored.hashes.is_same_torrent(&torrent.info_hashes);
-        if let Some(stored) = self.session.stored_torrents().iter().find(is_same) {
-            recall(&mut torrent, stored);
+        if let Some(stored) = self.stored.iter().find(is_same) {
+            recall(&mut torrent, stored, &block_on(self.session.stored_content(stored.id)));
         }
         match self.ask(Command::AddTorrent(Box::new(torrent)))? {
             Reply::Added(id) => Ok(id),
@@ -279,10 +305,10 @@ fn forward(mut stream: AlertStream, events: &SyncSender<Event>) {
 }
 
 /// Takes over what the store knows of a torrent. What cannot be read is found out again by hashing.
-fn recall(torrent: &mut AddTorrent, stored: &StoredTorrent) {
+fn recall(torrent: &mut AddTorrent, stored: &StoredTorrent, content: &StoredContent) {
     torrent.stored_id = Some(stored.id);
     if torrent.metainfo.is_none()
-        && let Some(metainfo) = stored.metainfo.as_ref().and_then(|bytes| Metainfo::parse(bytes).ok())
+        && let Some(metainfo) = content.metainfo.as_ref().and_then(|bytes| Metainfo::parse(bytes).ok())
     {
         torrent.file_priorities =
             wanted::priorities_of_ranges(&torrent.select_only, metainfo.info.layout.files().len());
@@ -295,7 +321,7 @@ fn recall(torrent: &mut AddTorrent, stored: &StoredTorrent) {
             Err(error) => log::warn!("{}: the saved state is of no use: {error}", torrent.name),
         }
     }
-    if let Some(bytes) = &stored.have {
+    if let Some(bytes) = &content.have {
         match Have::parse(bytes) {
             Ok(have) => torrent.resume_have = Some(have),
             Err(error) => log::warn!("{}: the saved list of pieces is of no use: {error}", torrent.name),

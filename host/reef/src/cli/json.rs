@@ -25,7 +25,7 @@ pub(crate) fn event(name: &str, fields: Value) {
 }
 
 /// The value as JSON on one line, in characters that are safe to show.
-fn encode(value: &Value) -> String {
+pub(crate) fn encode(value: &Value) -> String {
     let text = value.to_string();
     if !text.chars().any(is_unsafe) {
         return text;

@@ -79,7 +79,8 @@ fn magnet(text: &str) -> Result<Magnet, Failure> {
     text.parse().map_err(|error| Failure::new(format!("{}: {error}", shorten(text, 100))))
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file that is no larger than a torrent may be.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe or a device may have no length and no end; one byte over the limit is enough to be refused.
     let mut bytes = Vec::new();
     let limit = Limits::TORRENT.max_size as u64 + 1;

@@ -17,7 +17,7 @@ use super::source::Source;
 const WANTED: u8 = 4;
 
 /// Flags of every torrent: it starts at once, and what is asked for now wins over what was saved.
-const FLAGS: TorrentFlags =
+pub(crate) const FLAGS: TorrentFlags =
     TorrentFlags::APPLY_IP_FILTER.with(TorrentFlags::UPDATE_SUBSCRIBE).with(TorrentFlags::OVERRIDE_RESUME_DATA);
 
 /// The torrents that `reef get` is to add, each checked for what can be known before.
@@ -49,6 +49,39 @@ pub(crate) fn to_seed(metainfo: Metainfo, dir: &Path, network: &NetworkArgs) -> 
     refuse_v2_only(&metainfo.info.name, metainfo.info.has_v1())?;
     let mut torrent = base(&Source::Torrent(Box::new(metainfo)), dir, &peers, network);
     torrent.flags = torrent.flags.with(TorrentFlags::UPLOAD_MODE);
+    Ok(torrent)
+}
+
+/// A torrent that `reef run` is to add.
+pub(crate) fn to_run(
+    source: Source,
+    folder: PathBuf,
+    select: Option<&FileSelection>,
+    (peers, trackers): (&[SocketAddr], &[String]),
+) -> Result<AddTorrent, Failure> {
+    let mut torrent = AddTorrent {
+        info_hashes: source.info_hashes(),
+        name: source.name(),
+        save_path: folder,
+        peers: peers.to_vec(),
+        trackers: trackers.iter().map(|url| vec![url.clone()]).collect(),
+        flags: FLAGS,
+        ..AddTorrent::default()
+    };
+    match source {
+        Source::Torrent(metainfo) => {
+            if let Some(select) = select {
+                want_files(&mut torrent, &metainfo, Some(select))?;
+            }
+            refuse_v2_only(&metainfo.info.name, metainfo.info.has_v1())?;
+            torrent.metainfo = Some(Arc::new(*metainfo));
+        }
+        Source::Magnet(magnet) => {
+            torrent.trackers.extend(magnet.trackers.iter().map(|url| vec![url.clone()]));
+            torrent.url_seeds.clone_from(&magnet.web_seeds);
+            want_ranges(&mut torrent, &magnet, select)?;
+        }
+    }
     Ok(torrent)
 }
 
@@ -150,7 +183,8 @@ fn refuse_v2_only(name: &str, has_v1: bool) -> Result<(), Failure> {
     )))
 }
 
-fn resolve_peers(peers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
+/// The addresses of peers that were named.
+pub(crate) fn resolve_peers(peers: &[String]) -> Result<Vec<SocketAddr>, Failure> {
     let mut addresses = Vec::with_capacity(peers.len());
     for peer in peers {
         // Its form was checked when the command line was read.

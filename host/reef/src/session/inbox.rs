@@ -1,9 +1,10 @@
 //! What other threads have for the session's thread: one queue, and one wake-up for however much lies in it.
 
 use crate::rt::{Notifier, Sender};
+use crate::store::{StoreError, StoredContent};
 use bytes::Bytes;
 use reef_engine::disk::{DiskDone, DiskError};
-use reef_engine::{Command, HttpReply, Reply, RequestId};
+use reef_engine::{Command, HttpReply, Reply, RequestId, TorrentId};
 use reef_plugin_host::{Change, LoadError, PluginInfo};
 use std::io;
 use std::net::IpAddr;
@@ -21,6 +22,12 @@ pub(super) enum Event {
     Resolved(RequestId, Result<Vec<IpAddr>, String>),
     /// A command, and who waits for its reply.
     Command(Command, Sender<Reply>),
+    /// Somebody wants to know when all that is to be kept by now is on stable storage.
+    Save(Sender<Result<(), StoreError>>),
+    /// Somebody wants what the store has of a torrent.
+    Content(TorrentId, Sender<StoredContent>),
+    /// The engine gets back what it left to the store.
+    Loaded(TorrentId, StoredContent),
     /// Somebody subscribed to alerts or left.
     Subscribers,
     /// A change to the plugins, and who waits for what becomes of it.

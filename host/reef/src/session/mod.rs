@@ -15,19 +15,19 @@ use crate::net::{ListenError, Net, OpenError};
 use crate::plugins::Plugins;
 use crate::resolve::{OnResolved, Resolver};
 use crate::rt::{self, Receiver};
-use crate::store::{Loaded, Store, StoreError, StoredTorrent};
+use crate::store::{Loaded, Store, StoreError, StoredContent, StoredTorrent};
 use alerts::Subscribers;
 use blocks::Blocks;
 use inbox::{Event, Inbox};
 use reef_engine::{
-    Command, ErrorCode, ErrorInfo, NoHooks, Reply, Session as Engine, SessionConfig, Settings, TorrentId,
+    Command, ErrorCode, ErrorInfo, NoHooks, Reply, Session as Engine, SessionConfig, Settings, TorrentId, Unloading,
 };
 use reef_plugin_host::{Change, LoadError, Loader, PluginImage, PluginInfo};
 use shell::{Clock, Requests, Shell};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -80,12 +80,39 @@ pub enum ChangeError {
     Ended,
 }
 
+/// The reply to a command that was submitted.
+pub struct PendingReply {
+    answer: Receiver<Reply>,
+    done: Receiver<()>,
+}
+
+impl PendingReply {
+    /// Waits for the reply. A session that has ended replies [`ErrorCode::Stopping`].
+    pub async fn wait(self) -> Reply {
+        let reply = match rt::either(self.answer.recv(), self.done.recv()).await {
+            rt::Either::First(reply) => reply.ok(),
+            // The reply may have come just before the end.
+            rt::Either::Second(_) => self.answer.try_recv().ok(),
+        };
+        reply.unwrap_or_else(ended)
+    }
+
+    /// The same from a thread that may wait.
+    pub fn wait_blocking(self) -> Reply {
+        rt::block_on(self.wait())
+    }
+}
+
+fn ended() -> Reply {
+    Reply::Failed(ErrorInfo::new(ErrorCode::Stopping, "the session has ended"))
+}
+
 /// A running session. Dropping it ends it; [`Session::stop`] does so in order.
 pub struct Session {
     inbox: Arc<Inbox>,
     subscribers: Arc<Subscribers>,
     addresses: Vec<SocketAddr>,
-    stored: Loaded,
+    stored: Mutex<Loaded>,
     loader: Loader,
     /// Closed when the session's thread is done.
     done: Receiver<()>,
@@ -93,7 +120,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts a session. Torrents of its state file are not added by themselves: [`Self::stored_torrents`] has them.
+    /// Starts a session. Torrents of its state file are not added by themselves: [`Self::take_stored_torrents`] has
+    /// them.
     ///
     /// # Errors
     /// When an address cannot be listened on, the state file cannot be used, or the operating system refuses.
@@ -136,6 +164,7 @@ impl Session {
             settings: config.settings,
             seed,
             first_torrent_id: TorrentId(stored.next_torrent_id.max(1)),
+            unloading: if store.is_some() { Unloading::WhenIdle } else { Unloading::Never },
         });
         let addresses = net.addresses();
         let shell = Shell {
@@ -159,18 +188,40 @@ impl Session {
             let _ending = ending;
             rt::block_on(shell.run());
         })?;
+        let stored = Mutex::new(stored);
         Ok((Self { inbox, subscribers, addresses, stored, loader, done, thread: Some(thread) }, before))
     }
 
     /// Gives a command and waits for its reply. A session that has ended replies [`ErrorCode::Stopping`].
     pub async fn command(&self, command: Command) -> Reply {
-        let ended = || Reply::Failed(ErrorInfo::new(ErrorCode::Stopping, "the session has ended"));
         self.ask(|sender| Event::Command(command, sender)).await.unwrap_or_else(ended)
     }
 
     /// The same from a thread that may wait.
     pub fn command_blocking(&self, command: Command) -> Reply {
         rt::block_on(self.command(command))
+    }
+
+    /// Gives a command and returns at once: what it is told comes in the order of the commands.
+    pub fn submit(&self, command: Command) -> PendingReply {
+        let (sender, answer) = rt::bounded(1);
+        if !self.done.is_closed() {
+            self.inbox.push(Event::Command(command, sender));
+        }
+        PendingReply { answer, done: self.done.clone() }
+    }
+
+    /// Waits until all that the state file is to keep by now is on stable storage. Where several wait there is one commit.
+    ///
+    /// # Errors
+    /// When it cannot be written. It is tried again from time to time.
+    pub async fn saved(&self) -> Result<(), StoreError> {
+        self.ask(Event::Save).await.unwrap_or(Ok(()))
+    }
+
+    /// What the state file has of a torrent beside [`StoredTorrent`].
+    pub async fn stored_content(&self, torrent: TorrentId) -> StoredContent {
+        self.ask(|sender| Event::Content(torrent, sender)).await.unwrap_or_default()
     }
 
     /// Loads, replaces or withdraws a plugin, without a break for peers. Returns the plugin as it is then.
@@ -210,16 +261,17 @@ impl Session {
         &self.addresses
     }
 
-    /// The torrents that the state file had at the start.
+    /// The torrents that the state file had at the start. They are given away: thousands of records are not kept in
+    /// memory for a second time of asking.
     #[must_use]
-    pub fn stored_torrents(&self) -> &[StoredTorrent] {
-        &self.stored.torrents
+    pub fn take_stored_torrents(&self) -> Vec<StoredTorrent> {
+        std::mem::take(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner).torrents)
     }
 
     /// The named state, such as that of plugins, that the state file had at the start.
     #[must_use]
-    pub fn stored_state(&self) -> &[(String, bytes::Bytes)] {
-        &self.stored.state
+    pub fn stored_state(&self) -> Vec<(String, bytes::Bytes)> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner).state.clone()
     }
 
     /// Stops in order: trackers are told, peers closed, files and state saved. Returns whether that was done within

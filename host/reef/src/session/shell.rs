@@ -11,9 +11,9 @@ use crate::net::Net;
 use crate::plugins::Plugins;
 use crate::resolve::Resolver;
 use crate::rt::Sender;
-use crate::store::Store;
+use crate::store::{Store, StoreError, StoredContent};
 use bytes::Bytes;
-use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time};
+use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time, TorrentId};
 use reef_plugin_host::{Change, LoadError, PluginInfo};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -96,6 +96,14 @@ impl Shell {
                 self.handle(Input::Command { token, command });
                 self.blocks.set_memory(self.engine.settings().cache_size);
             }
+            Event::Save(answer) => self.save(answer),
+            Event::Content(torrent, answer) => self.content(torrent, move |content| {
+                // Whoever asked may have left.
+                let _ = answer.try_send(content);
+            }),
+            Event::Loaded(torrent, StoredContent { metainfo, have }) => {
+                self.handle(Input::Loaded { torrent, metainfo, have });
+            }
             Event::Subscribers => self.command(Command::SetAlertMask(self.subscribers.mask())),
             Event::Change(change, outcome) => self.change_plugins(change, &outcome),
             Event::Plugins(list) => {
@@ -160,6 +168,10 @@ impl Shell {
             Output::Reply { token, reply } => self.requests.reply(token, reply),
             Output::Alert(alert) => self.subscribers.deliver(&alert),
             Output::Store(op) => self.keep(op),
+            Output::Load(torrent) => {
+                let inbox = Arc::clone(&self.inbox);
+                self.content(torrent, move |content| inbox.push(Event::Loaded(torrent, content)));
+            }
             Output::Stopped => self.stopped = true,
         }
     }
@@ -167,6 +179,32 @@ impl Shell {
     fn keep(&self, op: StoreOp) {
         if let Some(store) = &self.store {
             store.put(op);
+        }
+    }
+
+    /// Has everything committed that is queued by now. Whoever waits is told on the store's thread.
+    fn save(&self, answer: Sender<Result<(), StoreError>>) {
+        let tell = move |outcome| {
+            // Whoever asked may have left.
+            let _ = answer.try_send(outcome);
+        };
+        match &self.store {
+            Some(store) => store.flush_then(tell),
+            None => tell(Ok(())),
+        }
+    }
+
+    /// Reads what the store has of a torrent; nothing where it cannot.
+    fn content(&self, torrent: TorrentId, tell: impl FnOnce(StoredContent) + Send + 'static) {
+        let tell = move |outcome: Result<StoredContent, StoreError>| {
+            tell(outcome.unwrap_or_else(|error| {
+                log::error!("{error}");
+                StoredContent::default()
+            }));
+        };
+        match &self.store {
+            Some(store) => store.content_then(torrent, tell),
+            None => tell(Ok(StoredContent::default())),
         }
     }
 

@@ -102,7 +102,7 @@ fn a_file_goes_from_one_session_to_another() {
     assert!(rt::block_on(seed.stop(PATIENCE)));
     drop(get);
     let again = session(Some(folder.path().join("state")));
-    let stored = again.stored_torrents();
+    let stored = again.take_stored_torrents();
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].hashes, metainfo.info_hashes);
 }

@@ -12,7 +12,7 @@ use reef_engine::TorrentId;
 use reef_proto::hash::{InfoHashes, Sha1Hash, Sha256Hash};
 
 use super::pending::{Change, Pending};
-use super::{Loaded, StoreError, StoredTorrent, failed};
+use super::{Loaded, StoreError, StoredContent, StoredTorrent, failed};
 
 /// An open store.
 pub(super) struct Database {
@@ -83,7 +83,17 @@ impl Database {
         self.try_apply(pending).map_err(|error| failed(&self.path, &error))
     }
 
-    /// Reads everything.
+    /// Reads the session and plugin state.
+    pub(super) fn state(&self) -> Result<Vec<(String, Bytes)>, StoreError> {
+        self.try_state().map_err(|error| failed(&self.path, &error))
+    }
+
+    /// Reads a torrent's metainfo and pieces.
+    pub(super) fn content(&self, torrent: TorrentId) -> Result<StoredContent, StoreError> {
+        self.try_content(torrent).map_err(|error| failed(&self.path, &error))
+    }
+
+    /// Reads everything but what grows with the torrents' sizes.
     pub(super) fn load(&self) -> Result<Loaded, StoreError> {
         self.try_load().map_err(|error| failed(&self.path, &error))
     }
@@ -110,31 +120,34 @@ impl Database {
         let transaction = self.database.begin_read()?;
         let numbers = transaction.open_table(NUMBERS)?;
         let next_torrent_id = numbers.get(NEXT_TORRENT_ID)?.map_or(1, |next| next.value());
-        let metainfo = transaction.open_table(METAINFO)?;
         let resume = transaction.open_table(RESUME)?;
-        let have = transaction.open_table(HAVE)?;
         let mut torrents = Vec::new();
         for entry in transaction.open_table(TORRENTS)?.iter()? {
             let (id, hashes) = entry?;
-            let id = id.value();
-            let copy = |table: &redb::ReadOnlyTable<u64, &[u8]>| -> Result<Option<Bytes>, Fault> {
-                Ok(table.get(id)?.map(|value| Bytes::copy_from_slice(value.value())))
-            };
-            torrents.push(StoredTorrent {
-                id: TorrentId(id),
-                hashes: decode_hashes(hashes.value()),
-                metainfo: copy(&metainfo)?,
-                resume: copy(&resume)?,
-                have: copy(&have)?,
-            });
+            let (id, hashes) = (id.value(), decode_hashes(hashes.value()));
+            torrents.push(StoredTorrent { id: TorrentId(id), hashes, resume: copy_of(&resume, id)? });
         }
+        Ok(Loaded { next_torrent_id, torrents, state: self.try_state()? })
+    }
+
+    fn try_state(&self) -> Result<Vec<(String, Bytes)>, Fault> {
         let mut state = Vec::new();
-        for entry in transaction.open_table(STATE)?.iter()? {
+        for entry in self.database.begin_read()?.open_table(STATE)?.iter()? {
             let (name, value) = entry?;
             state.push((name.value().to_owned(), Bytes::copy_from_slice(value.value())));
         }
-        Ok(Loaded { next_torrent_id, torrents, state })
+        Ok(state)
     }
+
+    fn try_content(&self, TorrentId(id): TorrentId) -> Result<StoredContent, Fault> {
+        let transaction = self.database.begin_read()?;
+        let metainfo = copy_of(&transaction.open_table(METAINFO)?, id)?;
+        Ok(StoredContent { metainfo, have: copy_of(&transaction.open_table(HAVE)?, id)? })
+    }
+}
+
+fn copy_of(table: &redb::ReadOnlyTable<u64, &'static [u8]>, id: u64) -> Result<Option<Bytes>, Fault> {
+    Ok(table.get(id)?.map(|value| Bytes::copy_from_slice(value.value())))
 }
 
 /// The tables about torrents, open for writing.

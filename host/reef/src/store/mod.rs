@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ use database::{Database, OpenError};
 use lock::Lock;
 use pending::Pending;
 
-pub use path::{default_path, plugin_data_path, quarantine_path};
+pub use path::{default_folder, default_path, plugin_data_path, quarantine_path};
 
 /// Puts the files of these torrents on stable storage. Returns the torrents for which that failed: what the commit
 /// would have said of their files is left out of it.
@@ -55,17 +55,22 @@ pub struct Loaded {
     pub state: Vec<(String, Bytes)>,
 }
 
-/// What is kept of one torrent.
+/// What is kept of one torrent, but for what grows with its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredTorrent {
     /// Its key.
     pub id: TorrentId,
     /// Its info-hashes.
     pub hashes: InfoHashes,
-    /// The .torrent file, once it was known.
-    pub metainfo: Option<Bytes>,
     /// The last resume record ([`StoreOp::PutResume`]).
     pub resume: Option<Bytes>,
+}
+
+/// What is kept of one torrent and grows with its size: read when it is needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredContent {
+    /// The .torrent file, once it was known.
+    pub metainfo: Option<Bytes>,
     /// The last record of verified pieces ([`StoreOp::PutHave`]).
     pub have: Option<Bytes>,
 }
@@ -108,9 +113,14 @@ fn process(pid: Option<u32>) -> String {
 
 enum Message {
     Op(StoreOp),
-    Flush(SyncSender<Result<(), StoreError>>),
-    Load(SyncSender<Result<Loaded, StoreError>>),
+    Flush(Answer<()>),
+    Load(Answer<Loaded>),
+    State(Answer<Vec<(String, Bytes)>>),
+    Content(TorrentId, Answer<StoredContent>),
 }
+
+/// Called with the outcome, on the store's thread.
+type Answer<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;
 
 impl Store {
     /// Opens the store at `path`, to be shared with no other process. The file is made at the first commit, so a session
@@ -168,7 +178,12 @@ impl Store {
         self.ask(Message::Flush)
     }
 
-    /// Reads everything, with the changes that are queued.
+    /// The same without waiting: `answer` is called on the store's thread. What several ask for at once is one commit.
+    pub fn flush_then(&self, answer: impl FnOnce(Result<(), StoreError>) + Send + 'static) {
+        self.send(Message::Flush(Box::new(answer)));
+    }
+
+    /// Reads everything but what grows with the torrents' sizes, with the changes that are queued.
     ///
     /// # Errors
     /// When it cannot be read, or the changes cannot be committed.
@@ -176,14 +191,40 @@ impl Store {
         self.ask(Message::Load)
     }
 
+    /// Reads the session and plugin state, with the changes that are queued.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the changes cannot be committed.
+    pub fn state(&self) -> Result<Vec<(String, Bytes)>, StoreError> {
+        self.ask(Message::State)
+    }
+
+    /// Reads a torrent's metainfo and pieces, with the changes that are queued; nothing if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn content(&self, torrent: TorrentId) -> Result<StoredContent, StoreError> {
+        self.ask(|answer| Message::Content(torrent, answer))
+    }
+
+    /// The same without waiting: `answer` is called on the store's thread.
+    pub fn content_then(
+        &self,
+        torrent: TorrentId,
+        answer: impl FnOnce(Result<StoredContent, StoreError>) + Send + 'static,
+    ) {
+        self.send(Message::Content(torrent, Box::new(answer)));
+    }
+
     /// Where the file was moved that lay here and was damaged.
     pub fn moved_aside(&self) -> Option<&Path> {
         self.moved_aside.as_deref()
     }
 
-    fn ask<T>(&self, message: impl FnOnce(SyncSender<Result<T, StoreError>>) -> Message) -> Result<T, StoreError> {
+    fn ask<T: Send + 'static>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Result<T, StoreError> {
         let (reply, answer) = sync_channel(1);
-        self.send(message(reply));
+        // Whoever asks waits below.
+        self.send(message(Box::new(move |outcome| drop(reply.send(outcome)))));
         let gone = |_| StoreError::Failed { path: self.path.clone(), message: "its thread has ended".to_owned() };
         answer.recv().map_err(gone)?
     }
@@ -232,9 +273,10 @@ impl Committer {
                     self.pending.add(op);
                     self.due.get_or_insert_with(|| Instant::now() + self.interval);
                 }
-                // Whoever asked may have gone; that is his business.
-                Ok(Message::Flush(reply)) => drop(reply.send(self.commit())),
-                Ok(Message::Load(reply)) => drop(reply.send(self.load())),
+                Ok(Message::Flush(answer)) => answer(self.commit()),
+                Ok(Message::Load(answer)) => answer(self.load()),
+                Ok(Message::State(answer)) => answer(self.state()),
+                Ok(Message::Content(torrent, answer)) => answer(self.content(torrent)),
                 Err(RecvTimeoutError::Timeout) => self.commit_or_log(),
                 Err(RecvTimeoutError::Disconnected) => return self.commit_or_log(),
             }
@@ -281,6 +323,22 @@ impl Committer {
             Some(database) => database.load(),
             None => Ok(Loaded { next_torrent_id: 1, ..Loaded::default() }),
         }
+    }
+
+    fn state(&mut self) -> Result<Vec<(String, Bytes)>, StoreError> {
+        self.commit()?;
+        self.database.as_ref().map_or(Ok(Vec::new()), Database::state)
+    }
+
+    /// What is pending goes before what is committed. Nothing is committed for this: whoever asks is in a hurry.
+    fn content(&self, torrent: TorrentId) -> Result<StoredContent, StoreError> {
+        let pending = self.pending.torrents.get(&torrent);
+        let committed = match &self.database {
+            Some(database) if pending.is_none_or(|change| !change.removed) => database.content(torrent)?,
+            _ => StoredContent::default(),
+        };
+        let newer = pending.map(|change| (change.metainfo.clone(), change.have.clone())).unwrap_or_default();
+        Ok(StoredContent { metainfo: newer.0.or(committed.metainfo), have: newer.1.or(committed.have) })
     }
 
     fn database(&mut self) -> Result<(&Database, &Pending), StoreError> {

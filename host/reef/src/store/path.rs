@@ -23,6 +23,12 @@ pub fn quarantine_path() -> Option<PathBuf> {
     Some(state_home(|name| std::env::var_os(name))?.join("reef").join("quarantine"))
 }
 
+/// The folder of everything that reef keeps: `$XDG_STATE_HOME/reef`, or `~/.local/state/reef`. `None` where there is no
+/// home folder either. Makes nothing.
+pub fn default_folder() -> Option<PathBuf> {
+    Some(state_home(|name| std::env::var_os(name))?.join("reef"))
+}
+
 fn state_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     // Base Directory Specification: a path that is not absolute is to be ignored.
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());

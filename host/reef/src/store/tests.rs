@@ -32,8 +32,9 @@ fn put_have(store: &Store, id: u64, have: &str) {
     store.put(StoreOp::PutHave { torrent: TorrentId(id), have: bytes(have) });
 }
 
-fn have_of(loaded: &Loaded, id: u64) -> Option<&[u8]> {
-    loaded.torrents.iter().find(|torrent| torrent.id == TorrentId(id))?.have.as_deref()
+fn have_of(store: &Store, id: u64) -> Option<String> {
+    let have = store.content(TorrentId(id)).unwrap().have?;
+    Some(String::from_utf8(have.to_vec()).unwrap())
 }
 
 /// Runs one test of this binary in another process, with a variable that tells it what to do.
@@ -60,20 +61,11 @@ fn what_was_put_is_there_after_a_restart() {
     drop(store);
     let store = open(&path);
     let loaded = store.load().unwrap();
-    let first = StoredTorrent {
-        id: TorrentId(2),
-        hashes: InfoHashes::from_v1(Sha1Hash::of(b"b")),
-        metainfo: None,
-        resume: None,
-        have: None,
-    };
-    let second = StoredTorrent {
-        id: TorrentId(5),
-        hashes: hybrid(),
-        metainfo: Some(bytes("metainfo")),
-        resume: Some(bytes("resume")),
-        have: Some(bytes("have")),
-    };
+    let first = StoredTorrent { id: TorrentId(2), hashes: InfoHashes::from_v1(Sha1Hash::of(b"b")), resume: None };
+    let second = StoredTorrent { id: TorrentId(5), hashes: hybrid(), resume: Some(bytes("resume")) };
+    let content = StoredContent { metainfo: Some(bytes("metainfo")), have: Some(bytes("have")) };
+    assert_eq!(store.content(TorrentId(5)).unwrap(), content);
+    assert_eq!(store.state().unwrap(), loaded.state);
     assert_eq!(loaded.torrents, [first.clone(), second]);
     assert_eq!(loaded.state, [("plugin/x".into(), bytes("state")), ("plugin/y".into(), bytes("state"))]);
     assert_eq!(loaded.next_torrent_id, 6);
@@ -82,7 +74,9 @@ fn what_was_put_is_there_after_a_restart() {
     put_torrent(&store, 2, hybrid(), Some("late"));
     store.flush().unwrap();
     let loaded = store.load().unwrap();
-    assert_eq!(loaded.torrents, [StoredTorrent { hashes: hybrid(), metainfo: Some(bytes("late")), ..first }]);
+    assert_eq!(loaded.torrents, [StoredTorrent { hashes: hybrid(), ..first }]);
+    assert_eq!(store.content(TorrentId(2)).unwrap().metainfo, Some(bytes("late")));
+    assert_eq!(store.content(TorrentId(5)).unwrap(), StoredContent::default());
     assert_eq!(loaded.state.len(), 1);
     assert_eq!(loaded.next_torrent_id, 6, "an id is never used again");
 }
@@ -112,10 +106,9 @@ fn changes_are_committed_together_after_their_files_were_synced() {
     store.flush().unwrap();
     store.flush().unwrap();
     assert_eq!(*synced.lock().unwrap(), [[1, 2, 3].map(TorrentId).to_vec()], "one commit, one sync");
-    let loaded = store.load().unwrap();
-    assert_eq!((have_of(&loaded, 1), have_of(&loaded, 2)), (Some(&b"99"[..]), Some(&b"99"[..])));
-    assert_eq!(have_of(&loaded, 3), None, "its files could not be synced, so nothing is said of them");
-    assert_eq!(loaded.torrents.len(), 4);
+    assert_eq!((have_of(&store, 1), have_of(&store, 2)), (Some("99".into()), Some("99".into())));
+    assert_eq!(have_of(&store, 3), None, "its files could not be synced, so nothing is said of them");
+    assert_eq!(store.load().unwrap().torrents.len(), 4);
 }
 
 #[test]
@@ -173,14 +166,14 @@ fn a_process_that_dies_loses_only_what_was_not_committed() {
     let output = in_another_process("store::tests::a_process_that_dies_loses_only_what_was_not_committed", &path);
     assert!(!output.status.success());
     let store = open(&path);
-    assert_eq!(have_of(&store.load().unwrap(), 1), Some(&b"committed"[..]));
+    assert_eq!(have_of(&store, 1).as_deref(), Some("committed"));
     assert_eq!(store.moved_aside(), None);
     // A copy taken while the store is in use is what a crash of the machine leaves.
     put_have(&store, 1, "later");
     store.flush().unwrap();
     let copy = folder.path().join("copy.redb");
     std::fs::copy(&path, &copy).unwrap();
-    assert_eq!(have_of(&open(&copy).load().unwrap(), 1), Some(&b"later"[..]));
+    assert_eq!(have_of(&open(&copy), 1).as_deref(), Some("later"));
 }
 
 #[test]
@@ -228,4 +221,21 @@ fn a_folder_that_cannot_be_made_is_named() {
     std::fs::write(folder.path().join("file"), b"").unwrap();
     let error = Store::open(&folder.path().join("file/state.redb"), no_files()).err().unwrap();
     assert!(error.to_string().contains("/file"), "{error}");
+}
+
+#[test]
+fn content_that_is_not_committed_yet_can_be_read_and_content_that_goes_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    let store = open(&path);
+    put_torrent(&store, 1, hybrid(), Some("metainfo"));
+    put_have(&store, 1, "first");
+    assert_eq!(have_of(&store, 1).as_deref(), Some("first"));
+    assert!(!path.exists(), "a question is no commit");
+    store.flush().unwrap();
+    put_have(&store, 1, "second");
+    let content = store.content(TorrentId(1)).unwrap();
+    assert_eq!((content.metainfo, content.have), (Some(bytes("metainfo")), Some(bytes("second"))));
+    store.put(StoreOp::Remove(TorrentId(1)));
+    assert_eq!(store.content(TorrentId(1)).unwrap(), StoredContent::default());
 }

@@ -5,7 +5,7 @@ use crate::node::NodeId;
 use rand_core::RngCore;
 use reef_engine::resume::{Have, Resume};
 use reef_engine::{
-    AddTorrent, CloseCause, Command, Input, ListenerId, Session, SessionConfig, TorrentFlags, TorrentId,
+    AddTorrent, CloseCause, Command, Input, ListenerId, Session, SessionConfig, TorrentFlags, TorrentId, Unloading,
 };
 use reef_proto::metainfo::Metainfo;
 use std::sync::Arc;
@@ -47,8 +47,10 @@ impl World {
             let resume = record.resume.as_deref().map(|r| Resume::parse(r).expect("a session's own resume data"));
             let have = record.have.as_deref().map(|h| Have::parse(h).expect("a session's own record of pieces"));
             let paused = resume.as_ref().is_some_and(|r| r.paused);
+            let asleep = resume.as_ref().is_some_and(|r| r.summary.is_some());
+            let metainfo = record.metainfo.as_deref().filter(|_| !asleep).and_then(|m| Metainfo::parse(m).ok());
             let mut params = AddTorrent {
-                metainfo: record.metainfo.as_deref().and_then(|m| Metainfo::parse(m).ok()).map(Arc::new),
+                metainfo: metainfo.map(Arc::new),
                 info_hashes: record.hashes,
                 stored_id: Some(torrent),
                 resume: resume.map(Box::new),
@@ -69,7 +71,12 @@ impl World {
         let node = self.node(id);
         let first = node.disk.stored().keys().last().map_or(1, |t| t.0 + 1);
         let settings = node.settings.clone();
-        node.session = Some(Session::new(SessionConfig { settings, seed, first_torrent_id: TorrentId(first) }));
+        node.session = Some(Session::new(SessionConfig {
+            settings,
+            seed,
+            first_torrent_id: TorrentId(first),
+            unloading: Unloading::WhenIdle,
+        }));
         if let Some(make) = &mut node.make_hooks {
             node.hooks = make();
         }

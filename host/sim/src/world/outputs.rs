@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How long a disk takes for a job at least, and how much longer it may take, in microseconds.
 const DISK: (u64, u32) = (500, 4_000);
+/// How long a store takes to read.
+const LOAD: Duration = Duration::from_millis(1);
 /// How often a store commits.
 const COMMIT: Duration = Duration::from_secs(2);
 
@@ -34,6 +36,7 @@ impl World {
             }
             Output::Alert(alert) => self.node(id).alerts.push(alert),
             Output::Store(op) => self.store(id, op),
+            Output::Load(torrent) => self.later(LOAD, Event::Load { node: id, start, torrent }),
             Output::Stopped => {
                 let node = self.node(id);
                 node.stopped = true;

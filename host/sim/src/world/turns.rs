@@ -7,7 +7,7 @@ use crate::script::Wire;
 use bytes::Bytes;
 use rand_core::RngCore;
 use reef_engine::disk::{DiskJob, DiskOp};
-use reef_engine::{CloseCause, Input, ListenerId, Output, Session, Time};
+use reef_engine::{CloseCause, Input, ListenerId, Output, Session, Time, TorrentId};
 use sha1::Digest;
 use std::time::Duration;
 
@@ -43,6 +43,12 @@ pub(super) enum Event {
         start: u32,
         job: DiskJob,
     },
+    /// The store has what a session wants back.
+    Load {
+        node: NodeId,
+        start: u32,
+        torrent: TorrentId,
+    },
     Timeout(NodeId),
     Commit(NodeId),
 }
@@ -60,6 +66,7 @@ impl World {
             Event::Sent { at, bytes } => self.at_end(at, Input::Sent { conn: at.conn, bytes }),
             Event::Closed { at, cause } => self.closed(at, cause),
             Event::Disk { node, start, job } => self.disk_turn(node, start, job),
+            Event::Load { node, start, torrent } => self.loaded(node, start, torrent),
             Event::Timeout(node) => self.timeout(node),
             Event::Commit(node) => self.node(node).disk.commit(),
         }
@@ -92,6 +99,14 @@ impl World {
         let remote = std::net::SocketAddr::new(from.node.address().ip(), port);
         self.input(to, Input::Accepted { conn: end.conn, listener: ListenerId(1), remote });
         self.later(latency, Event::Connected(from));
+    }
+
+    fn loaded(&mut self, id: NodeId, start: u32, torrent: TorrentId) {
+        let node = self.node(id);
+        if node.session.is_some() && node.starts == start {
+            let (metainfo, have) = node.disk.content(torrent);
+            self.input(id, Input::Loaded { torrent, metainfo, have });
+        }
     }
 
     /// Whether an end belongs to the run of its session that goes on now.
