@@ -9,14 +9,14 @@ use reef_plugin_host::{PLUGIN_PROCESS, run_plugin_process};
 
 use cli::args::{Cli, Command};
 use cli::failure::{Exit, Outcome};
-use cli::{check, completions, create, demo, get, log, out, plugin, seed, settings, show, signals};
+use cli::{check, completions, create, demo, get, log, out, plugin, run, seed, settings, show, signals};
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == PLUGIN_PROCESS) {
         return run_plugin_process();
     }
     let outcome = match Cli::try_parse() {
-        Ok(cli) => run(cli),
+        Ok(cli) => dispatch(cli),
         Err(message) => Ok(say(&message)),
     };
     let exit = outcome.and_then(|exit| out::finish().map(|()| exit)).unwrap_or_else(|failure| {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn run(cli: Cli) -> Outcome {
+fn dispatch(cli: Cli) -> Outcome {
     log::start(&cli.global);
     if let Err(error) = signals::install() {
         ::log::warn!("signals cannot be caught, so an interrupt stops at once: {error}");
@@ -34,6 +34,7 @@ fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Get(args) => get::run(&args, &cli.global),
         Command::Seed(args) => seed::run(&args, &cli.global),
+        Command::Run(args) => run::run(&args, &cli.global),
         Command::Create(args) => create::run(&args, &cli.global),
         Command::Show(args) => show::run(&args),
         Command::Check(args) => check::run(&args, &cli.global),

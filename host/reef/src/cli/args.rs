@@ -88,6 +88,9 @@ pub(crate) enum Command {
     /// Serve a torrent whose files are there
     #[command(after_help = SEED_EXAMPLES)]
     Seed(SeedArgs),
+    /// Run a session of many torrents that takes commands as JSON lines
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArgs),
     /// Make a torrent file
     #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateArgs),
@@ -135,6 +138,22 @@ Examples:
   reef seed photos.torrent --listen 192.0.2.7:6881 --upload-limit 500k
 
 DIR is the folder that holds the torrent's file or folder. The files are verified first.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  reef run
+  echo '{\"command\":\"add\",\"source\":\"a.torrent\",\"save_path\":\"/srv/a\"}' | reef run --exit-on-eof
+  reef run --state /srv/reef --listen 6881 --events
+
+A command is a JSON object on a line of standard input, and its answer one on standard output, in the order of the commands:
+  {\"command\":\"add\",\"id\":1,\"source\":\"a.torrent\",\"save_path\":\"/srv/a\",\"seed_mode\":true}
+  {\"id\":1,\"ok\":true,\"torrent\":7}
+  {\"command\":\"pause\",\"torrent\":7}            also resume, recheck, announce, remove, files, peers
+  {\"command\":\"status\"}                       of all torrents, or of one with \"torrent\"
+  {\"command\":\"stats\"}                        also set, set_files, add_peer, plugins, subscribe, unsubscribe, stop
+
+The answer to a change is given once the change is on stable storage. docs/run.md describes every command. The end of standard
+input changes nothing, unless --exit-on-eof is given; Ctrl-C and the command stop end the session in order.";
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -268,6 +287,26 @@ pub(crate) struct SeedArgs {
     /// Print one JSON object a line: events, and a status each second
     #[arg(long)]
     pub(crate) json: bool,
+    /// Network options.
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    /// Session options.
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+}
+
+/// `reef run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Keep the session's state in this folder (default: `run` in $XDG_STATE_HOME/reef, or else in ~/.local/state/reef)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    /// Print events too, as the command subscribe does
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Stop in order when standard input ends and every command is answered
+    #[arg(long)]
+    pub(crate) exit_on_eof: bool,
     /// Network options.
     #[command(flatten)]
     pub(crate) network: NetworkArgs,

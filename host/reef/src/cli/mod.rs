@@ -21,6 +21,7 @@ pub(crate) mod out;
 pub(crate) mod plugin;
 pub(crate) mod progress;
 pub(crate) mod room;
+pub(crate) mod run;
 pub(crate) mod seed;
 pub(crate) mod settings;
 pub(crate) mod show;

@@ -1,0 +1,70 @@
+//! The torrents of earlier runs. One that was complete needs its resume record alone: the session reads the rest from
+//! the store when somebody wants the torrent. Of the others the metadata and the pieces are read too.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reef::rt::block_on;
+use reef::session::{PendingReply, Session};
+use reef::store::StoredTorrent;
+use reef_engine::add_torrent::TorrentFlags;
+use reef_engine::resume::{Have, Resume};
+use reef_engine::{AddTorrent, Command, Reply};
+use reef_proto::metainfo::Metainfo;
+
+use super::super::args::NetworkArgs;
+use super::super::failure::Failure;
+use super::super::wanted;
+
+/// Adds every torrent of the store; returns how many there are now.
+pub(super) fn all(session: &Session, network: &NetworkArgs) -> Result<usize, Failure> {
+    let peers = wanted::resolve_peers(&network.peer)?;
+    let mut replies: Vec<PendingReply> = Vec::new();
+    for stored in session.take_stored_torrents() {
+        let mut torrent = torrent(session, &stored);
+        torrent.peers.extend(&peers);
+        replies.push(session.submit(Command::AddTorrent(Box::new(torrent))));
+    }
+    let mut added = 0;
+    for reply in replies {
+        match reply.wait_blocking() {
+            Reply::Failed(error) => log::warn!("a torrent of the store is not added: {error}"),
+            _ => added += 1,
+        }
+    }
+    Ok(added)
+}
+
+fn torrent(session: &Session, stored: &StoredTorrent) -> AddTorrent {
+    let resume = stored.resume.as_ref().map(|bytes| Resume::parse(bytes)).and_then(|read| {
+        let say = |error: &_| log::warn!("{}: the saved state is of no use: {error}", stored.hashes);
+        read.inspect_err(say).ok()
+    });
+    let resume = resume.unwrap_or_default();
+    let mut flags = wanted::FLAGS;
+    for (flag, is_set) in [
+        (TorrentFlags::PAUSED, resume.paused),
+        (TorrentFlags::SEED_MODE, resume.seed_mode),
+        (TorrentFlags::SEQUENTIAL_DOWNLOAD, resume.sequential_download),
+        (TorrentFlags::UPLOAD_MODE, resume.upload_mode),
+    ] {
+        if is_set {
+            flags = flags.with(flag);
+        }
+    }
+    let mut torrent = AddTorrent {
+        info_hashes: stored.hashes,
+        stored_id: Some(stored.id),
+        name: resume.name.clone(),
+        save_path: PathBuf::from(&resume.save_path),
+        flags,
+        ..AddTorrent::default()
+    };
+    if resume.summary.is_none() {
+        let content = block_on(session.stored_content(stored.id));
+        torrent.metainfo = content.metainfo.and_then(|bytes| Metainfo::parse(&bytes).ok()).map(Arc::new);
+        torrent.resume_have = content.have.and_then(|bytes| Have::parse(&bytes).ok());
+    }
+    torrent.resume = Some(Box::new(resume));
+    torrent
+}
