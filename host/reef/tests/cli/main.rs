@@ -1,6 +1,7 @@
 //! The built program, run with right and wrong input: what it prints, and how it exits.
 
 mod offline;
+mod running;
 mod transfers;
 
 use std::ffi::OsStr;

@@ -51,7 +51,7 @@ enum Order {
     },
     SetFiles {
         torrent: u64,
-        priorities: BTreeMap<u32, u8>,
+        priorities: Vec<(u32, u8)>,
     },
     Status {
         torrent: Option<u64>,
@@ -189,7 +189,6 @@ impl Order {
                 ask(Effect::Look, Command::AddPeer { torrent: TorrentId(torrent), address })
             }
             Self::SetFiles { torrent, priorities } => {
-                let priorities = priorities.into_iter().collect();
                 ask(Effect::Change, Command::SetFilePriorities { torrent: TorrentId(torrent), priorities })
             }
             Self::Status { torrent: Some(torrent) } => ask(Effect::Look, Command::TorrentStatus(TorrentId(torrent))),
