@@ -158,6 +158,30 @@ impl Default for Resume {
 }
 
 impl Resume {
+    /// What of it a torrent does not know by itself; `None` if that is nothing.
+    pub(crate) fn rest(self) -> Option<Self> {
+        let own = Self::default();
+        let rest = Self {
+            name: own.name,
+            save_path: own.save_path,
+            paused: own.paused,
+            auto_managed: own.auto_managed,
+            sequential_download: own.sequential_download,
+            seed_mode: own.seed_mode,
+            total_uploaded: own.total_uploaded,
+            total_downloaded: own.total_downloaded,
+            active_time: own.active_time,
+            finished_time: own.finished_time,
+            seeding_time: own.seeding_time,
+            added_time: own.added_time,
+            completed_time: own.completed_time,
+            trackers: own.trackers,
+            summary: own.summary,
+            ..self
+        };
+        (rest != Self::default()).then_some(rest)
+    }
+
     /// The record that the store keeps: the manual's dictionary without the pieces and without what is as by default.
     #[must_use]
     pub fn encode(&self) -> Bytes {

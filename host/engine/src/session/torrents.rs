@@ -36,14 +36,14 @@ impl Session {
         self.refuse_if_impossible(hashes, &params)?;
         let id = params.stored_id.unwrap_or(TorrentId(self.next_torrent));
         self.next_torrent = self.next_torrent.max(id.0 + 1);
+        // A torrent of the store that had everything stays there until somebody wants it.
+        let stored = params.resume.as_ref().and_then(|r| r.summary);
         let mut torrent = self.new_torrent(id, hashes, params);
         torrent.note_activity(self.now);
         for hash in wire_hashes(hashes) {
             self.by_hash.insert(hash, id);
         }
         let (name, meta) = (torrent.name.clone(), torrent.params.metainfo.clone());
-        // A torrent of the store that had everything stays there until somebody wants it.
-        let stored = torrent.params.resume.as_ref().and_then(|r| r.summary);
         torrent.asleep = stored.filter(|_| meta.is_none() && self.unloading == Unloading::WhenIdle);
         self.torrents.insert(id, torrent);
         self.counters.num_torrents += 1;
@@ -110,13 +110,14 @@ impl Session {
     }
 
     fn new_torrent(&mut self, id: TorrentId, hashes: InfoHashes, mut params: AddTorrent) -> Torrent {
-        let resume = params.resume.as_deref().cloned().unwrap_or_default();
+        let mut resume = params.resume.take().map_or_else(Resume::default, |r| *r);
+        let is_resumed = resume != Resume::default();
         let mut tiers: Vec<Vec<String>> = Vec::new();
         if let Some(meta) = &params.metainfo {
             tiers.extend(meta.trackers.iter().cloned());
         }
         tiers.extend(params.trackers.iter().cloned());
-        if params.resume.is_some() && !params.flags.contains(TorrentFlags::MERGE_RESUME_TRACKERS) && tiers.is_empty() {
+        if is_resumed && !params.flags.contains(TorrentFlags::MERGE_RESUME_TRACKERS) && tiers.is_empty() {
             tiers.clone_from(&resume.trackers);
         } else {
             tiers.extend(resume.trackers.iter().cloned());
@@ -135,12 +136,15 @@ impl Session {
         if params.flags.contains(TorrentFlags::USE_RESUME_SAVE_PATH) && !resume.save_path.is_empty() {
             params.save_path = resume.save_path.clone().into();
         }
+        if params.file_priorities.is_empty() && params.select_only.is_empty() {
+            params.file_priorities = std::mem::take(&mut resume.file_priorities);
+        }
         let random = self.random();
         Torrent {
             id,
             hashes,
             name: display_name(&params, hashes),
-            save_path: params.save_path.clone(),
+            save_path: std::mem::take(&mut params.save_path),
             state: TorrentState::DownloadingMetadata,
             flags: params.flags,
             error: None,
@@ -163,7 +167,7 @@ impl Session {
             closes_of_sleep: 0,
             storage_closed: false,
             resume_have: params.resume_have.take(),
-            params,
+            params: AddTorrent { name: String::new(), resume: resume.rest().map(Box::new), ..params },
         }
     }
 
@@ -199,7 +203,7 @@ impl Session {
             writing: 0,
             file_stats: Vec::new(),
         };
-        torrent.content = Some(content);
+        torrent.content = Some(Box::new(content));
         self.apply_priorities(id);
     }
 

@@ -42,7 +42,8 @@ pub(crate) struct Torrent {
     pub(crate) hashes: InfoHashes,
     pub(crate) name: String,
     pub(crate) params: AddTorrent,
-    pub(crate) content: Option<Content>,
+    /// In a place of its own: most torrents of a large session have none.
+    pub(crate) content: Option<Box<Content>>,
     pub(crate) save_path: PathBuf,
     pub(crate) state: TorrentState,
     pub(crate) flags: TorrentFlags,
@@ -238,7 +239,7 @@ impl Torrent {
         r.trackers = self.announcer.urls();
         r.piece_priorities.clone_from(&self.params.piece_priorities);
         r.file_priorities = match &self.content {
-            Some(content) => content.file_priorities.clone(),
+            Some(content) => content.changed_priorities(),
             None => self.params.file_priorities.clone(),
         };
         r.summary = self.summary();

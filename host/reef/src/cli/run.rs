@@ -37,10 +37,10 @@ use lines::{Line, Lines};
 use request::{Request, Task};
 
 /// Commands at most that wait for their answers; reading stops until some have got theirs.
-const WAITING: usize = 16_384;
+const WAITING: usize = 1024;
 
 /// Answers that are written at once.
-const AT_ONCE: usize = 4096;
+const AT_ONCE: usize = WAITING;
 
 /// Runs the session.
 pub(crate) fn run(args: &RunArgs, global: &Global) -> Outcome {

@@ -303,3 +303,25 @@ fn a_peer_of_a_torrent_that_sleeps_is_served_and_one_whose_files_are_gone_is_not
     assert_ne!(run.status(torrent)["state"], "seeding");
     run.stop();
 }
+
+#[test]
+fn every_command_of_the_documentation_does_what_it_says() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/run.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let commands: Vec<&str> = page.lines().filter(|line| line.starts_with("{\"command\"")).collect();
+    assert!(commands.len() >= 17, "{commands:?}");
+    let dir = world();
+    let mut run = Run::start(dir.path(), &[]);
+    for command in commands {
+        run.tell(command);
+        // Events come in between.
+        let answer = loop {
+            let line = run.line();
+            if line["event"].is_null() {
+                break line;
+            }
+        };
+        assert_eq!(answer["ok"], true, "{command}: {answer}");
+    }
+    assert_eq!(run.child.wait().expect("the last one is to stop").code(), Some(0));
+}

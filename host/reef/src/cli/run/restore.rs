@@ -1,6 +1,7 @@
 //! The torrents of earlier runs. One that was complete needs its resume record alone: the session reads the rest from
 //! the store when somebody wants the torrent. Of the others the metadata and the pieces are read too.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,26 +17,37 @@ use super::super::args::NetworkArgs;
 use super::super::failure::Failure;
 use super::super::wanted;
 
+/// Torrents at most that the session was given and has not answered for.
+const AT_ONCE: usize = 256;
+
 /// Adds every torrent of the store; returns how many there are now.
 pub(super) fn all(session: &Session, network: &NetworkArgs) -> Result<usize, Failure> {
     let peers = wanted::resolve_peers(&network.peer)?;
-    let mut replies: Vec<PendingReply> = Vec::new();
-    for stored in session.take_stored_torrents() {
-        let mut torrent = torrent(session, &stored);
-        torrent.peers.extend(&peers);
-        replies.push(session.submit(Command::AddTorrent(Box::new(torrent))));
-    }
+    let mut replies: VecDeque<PendingReply> = VecDeque::new();
     let mut added = 0;
-    for reply in replies {
-        match reply.wait_blocking() {
-            Reply::Failed(error) => log::warn!("a torrent of the store is not added: {error}"),
-            _ => added += 1,
+    for stored in session.take_stored_torrents() {
+        let mut torrent = torrent(session, stored);
+        torrent.peers.extend(&peers);
+        replies.push_back(session.submit(Command::AddTorrent(Box::new(torrent))));
+        // The session works on some while the next are read.
+        if replies.len() > AT_ONCE {
+            added += replies.drain(..AT_ONCE / 2).filter_map(is_added).count();
         }
     }
-    Ok(added)
+    Ok(added + replies.into_iter().filter_map(is_added).count())
 }
 
-fn torrent(session: &Session, stored: &StoredTorrent) -> AddTorrent {
+fn is_added(reply: PendingReply) -> Option<()> {
+    match reply.wait_blocking() {
+        Reply::Failed(error) => {
+            log::warn!("a torrent of the store is not added: {error}");
+            None
+        }
+        _ => Some(()),
+    }
+}
+
+fn torrent(session: &Session, stored: StoredTorrent) -> AddTorrent {
     let resume = stored.resume.as_ref().map(|bytes| Resume::parse(bytes)).and_then(|read| {
         let say = |error: &_| log::warn!("{}: the saved state is of no use: {error}", stored.hashes);
         read.inspect_err(say).ok()
