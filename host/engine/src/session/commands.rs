@@ -138,9 +138,10 @@ impl Session {
         let peers = || t.peers.iter().filter_map(|c| self.peers.get(c)).filter(|p| p.is_connected());
         let content = t.content.as_ref();
         let times = t.totals.activity.times(self.now);
-        let wanted = |p: u32| content.is_some_and(|c| c.picker.priority(p) > 0);
         // One that is asleep has everything.
         let (all_size, all_pieces) = t.asleep.map_or((0, 0), |s| (s.total_size, s.num_pieces));
+        let has_priorities = !t.params.piece_priorities.is_empty();
+        let (missing, wanted) = content.map_or((0, all_size), |c| c.bytes_wanted(has_priorities));
         TorrentStatus {
             id: t.id,
             info_hashes: t.hashes,
@@ -151,8 +152,8 @@ impl Session {
             has_metadata: t.has_metadata(),
             save_path: t.save_path.clone(),
             total_size: content.map_or(all_size, |c| c.layout.total_size()),
-            wanted: content.map_or(all_size, |c| c.bytes(wanted)),
-            wanted_done: content.map_or(all_size, |c| c.bytes(|p| wanted(p) && c.picker.has(p))),
+            wanted,
+            wanted_done: wanted - missing,
             total_done: t.bytes_done(),
             checked_pieces: content.and_then(|c| c.checking.as_ref()).map_or(0, |c| c.done()),
             num_pieces: content.map_or(all_pieces, |c| c.layout.num_pieces()),

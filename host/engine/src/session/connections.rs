@@ -60,6 +60,7 @@ impl Session {
         peer.phase = Phase::Connecting;
         self.peers.insert(conn, peer);
         self.counters.connection_attempts += 1;
+        self.dialing.half_open += 1;
         self.join(conn, torrent, hooks);
         self.emit(Output::Dial { conn, address });
         self.limit_new_peer(conn);
@@ -81,6 +82,9 @@ impl Session {
 
     pub(super) fn connected(&mut self, conn: ConnId, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.phase == Phase::Connecting {
+            self.dialing.half_open -= 1;
+        }
         peer.phase = Phase::Handshaking;
         peer.since = self.now;
         if self.ask_peer(conn, &PeerEvent::Connected, hooks) == Asked::Standard {
@@ -285,6 +289,9 @@ impl Session {
     /// Takes a connection out of everything that knows of it.
     fn forget_peer(&mut self, conn: ConnId, reason: &str, outcome: Outcome, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.remove(&conn) else { return };
+        if peer.phase == Phase::Connecting {
+            self.dialing.half_open -= 1;
+        }
         self.limits.forget(conn);
         if let Some(id) = peer.torrent {
             hooks.remove_peer(PeerRef { torrent: id, conn });

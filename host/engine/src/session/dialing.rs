@@ -3,7 +3,6 @@
 use super::Session;
 use crate::hooks::{AddedPeer, Hooks, TorrentEvent};
 use crate::ids::{ConnId, TorrentId};
-use crate::peer::Phase;
 use crate::policy::peer_list::PeerFlags;
 use crate::status::PeerSource;
 use std::collections::BTreeSet;
@@ -15,6 +14,8 @@ pub(super) struct State {
     last: Option<TorrentId>,
     /// Torrents that may have somebody to dial.
     hopeful: BTreeSet<TorrentId>,
+    /// Connections that are being dialled.
+    pub(super) half_open: i64,
     /// Dials made in this second.
     this_second: (u64, i64),
 }
@@ -90,10 +91,9 @@ impl Session {
 
     /// Dials made now at most.
     fn dials_left(&self) -> i64 {
-        let half_open = self.peers.values().filter(|p| p.phase == Phase::Connecting).count() as i64;
         let used = if self.dialing.this_second.0 == self.now.as_secs() { self.dialing.this_second.1 } else { 0 };
         (self.settings.connections_limit - self.peers.len() as i64)
-            .min(self.settings.half_open_limit - half_open)
+            .min(self.settings.half_open_limit - self.dialing.half_open)
             .min(self.settings.connection_speed - used)
     }
 

@@ -9,7 +9,8 @@ use crate::ids::{ConnId, TorrentId};
 use crate::output::Output;
 use crate::peer::Peer;
 use crate::status::TorrentState;
-use crate::torrent::Judged;
+use crate::torrent::file_progress::FileProgress;
+use crate::torrent::{Content, Judged};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -130,8 +131,8 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.as_mut() else { return };
         content.picker.piece_passed(piece);
-        for address in contributors(&judged) {
-            torrent.peer_list.reward(listed_as(&self.peers, address));
+        for address in listed_as(&self.peers, &torrent.peers, &contributors(&judged)) {
+            torrent.peer_list.reward(address);
         }
         torrent.unsaved.have = true;
         self.unsaved.insert(id);
@@ -169,10 +170,11 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.judged = None;
         let mut banned = Vec::new();
-        for &address in &guilty {
+        let listed = listed_as(&self.peers, &torrent.peers, &guilty);
+        for (&address, listed) in guilty.iter().zip(listed) {
             // Alone with a bad piece there is no doubt who sent it.
             if alone || !on_parole.contains(&address) {
-                let trust = torrent.peer_list.punish(listed_as(&self.peers, address));
+                let trust = torrent.peer_list.punish(listed);
                 if trust <= LEAST_TRUST || alone {
                     banned.push(address);
                 }
@@ -214,19 +216,18 @@ impl Session {
     }
 
     fn files_of_piece_done(&mut self, id: TorrentId, piece: u32, hooks: &mut dyn Hooks) {
-        let Some(content) = self.torrents.get(&id).and_then(|t| t.content.as_ref()) else { return };
-        let done = |f: &usize| {
-            let range = content.layout.pieces_of_file(*f);
-            !range.is_empty() && range.clone().all(|p| content.picker.has(p))
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_deref_mut()) else { return };
+        let Content { layout, picker, file_progress, .. } = content;
+        let files = match file_progress {
+            Some(progress) => progress.piece_passed(layout, piece),
+            None => {
+                let mut before = picker.have().clone();
+                before.clear(piece);
+                file_progress.insert(FileProgress::new(layout, &before)).piece_passed(layout, piece)
+            }
         };
-        let files: Vec<usize> = content
-            .layout
-            .files_of_piece(piece)
-            .filter(|f| content.layout.file(*f).is_some_and(|f| !f.pad))
-            .filter(done)
-            .collect();
         for file in files {
-            self.alert(Alert::FileCompleted { torrent: id, file: file as u32 }, hooks);
+            self.alert(Alert::FileCompleted { torrent: id, file }, hooks);
         }
     }
 
@@ -315,7 +316,17 @@ fn contributors(judged: &Judged) -> Vec<SocketAddr> {
     all
 }
 
-/// The key of a peer in its torrent's list of addresses.
-fn listed_as(peers: &BTreeMap<ConnId, Peer>, address: SocketAddr) -> SocketAddr {
-    peers.values().find(|p| p.address == address).map_or(address, |p| p.listed_as)
+/// The keys of some addresses in their torrent's list, in one look at the torrent's peers.
+fn listed_as(
+    peers: &BTreeMap<ConnId, Peer>,
+    of_torrent: &BTreeSet<ConnId>,
+    addresses: &[SocketAddr],
+) -> Vec<SocketAddr> {
+    let mut listed = addresses.to_vec();
+    for peer in of_torrent.iter().filter_map(|conn| peers.get(conn)) {
+        if let Ok(at) = addresses.binary_search(&peer.address) {
+            listed[at] = peer.listed_as;
+        }
+    }
+    listed
 }

@@ -1,8 +1,8 @@
 //! What always holds between the parts of a session. Tests look at it now and then; a session never does.
 
 use super::Session;
-use crate::peer::Peer;
 use crate::peer::pieces::Pieces;
+use crate::peer::{Peer, Phase};
 use crate::torrent::{Content, Torrent};
 
 impl Session {
@@ -16,6 +16,8 @@ impl Session {
         assert_eq!(self.counters.queued_write_bytes as u64, writing, "bytes that wait for the disk");
         assert_eq!(self.counters.num_torrents as usize, self.torrents.len());
         assert!(self.by_hash.values().all(|id| self.torrents.contains_key(id)), "a hash leads nowhere");
+        let half_open = self.peers.values().filter(|p| p.phase == Phase::Connecting).count() as i64;
+        assert_eq!(self.dialing.half_open, half_open, "connections that are being dialled");
         for torrent in self.torrents.values() {
             self.check_torrent(torrent);
         }

@@ -122,7 +122,7 @@ impl Session {
 
     fn update_gauges(&mut self) {
         self.counters.num_peers_connected = self.peers.len() as i64;
-        self.counters.num_peers_half_open = self.peers.values().filter(|p| p.phase == Phase::Connecting).count() as i64;
+        self.counters.num_peers_half_open = self.dialing.half_open;
         self.counters.num_peers_up_unchoked = self.peers.values().filter(|p| !p.local.choking).count() as i64;
     }
 }

@@ -195,6 +195,7 @@ impl Session {
             picker,
             assembly: Assembly::default(),
             file_priorities,
+            file_progress: None,
             checking: None,
             open: false,
             judging: BTreeMap::new(),
@@ -355,6 +356,9 @@ impl Session {
     fn send_pieces_to_all(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = &torrent.content else { return };
+        if torrent.peers.is_empty() {
+            return;
+        }
         torrent.new_haves = content.picker.have().iter().collect();
         self.announce_haves(id);
     }

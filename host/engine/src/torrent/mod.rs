@@ -4,6 +4,7 @@
 pub(crate) mod activity;
 pub(crate) mod assembly;
 pub(crate) mod checking;
+pub(crate) mod file_progress;
 pub(crate) mod reading;
 pub(crate) mod sleep;
 pub(crate) mod vouching;
@@ -24,7 +25,9 @@ use activity::{Activity, Doing};
 use assembly::Assembly;
 use bytes::Bytes;
 use checking::Checking;
+use file_progress::FileProgress;
 use reading::Reading;
+use reef_proto::bitfield::Bitfield;
 use reef_proto::hash::InfoHashes;
 use reef_proto::layout::Layout;
 use reef_proto::metainfo::Metainfo;
@@ -89,6 +92,8 @@ pub(crate) struct Content {
     pub(crate) picker: Picker,
     pub(crate) assembly: Assembly,
     pub(crate) file_priorities: Vec<u8>,
+    /// Pieces that files lack, from the first piece that passed on.
+    pub(crate) file_progress: Option<FileProgress>,
     pub(crate) checking: Option<Checking>,
     /// The storage answered that it is open.
     pub(crate) open: bool,
@@ -203,7 +208,7 @@ impl Torrent {
     /// Verified bytes.
     pub(crate) fn bytes_done(&self) -> u64 {
         match (&self.content, &self.asleep) {
-            (Some(c), _) => c.bytes(|p| c.picker.has(p)),
+            (Some(c), _) => c.bytes_had(),
             (None, Some(summary)) => summary.total_size,
             (None, None) => 0,
         }
@@ -258,6 +263,28 @@ impl Content {
     /// What a piece must hash to.
     pub(crate) fn expect(&self, piece: u32) -> Expect {
         Expect { v1: self.meta.info.piece_hash(piece), v2: None }
+    }
+
+    /// Verified bytes, without a look at each piece.
+    pub(crate) fn bytes_had(&self) -> u64 {
+        self.bytes_of(self.picker.have())
+    }
+
+    /// Wanted bytes that are missing, and wanted bytes in all.
+    pub(crate) fn bytes_wanted(&self, has_piece_priorities: bool) -> (u64, u64) {
+        let missing = self.bytes_of(self.picker.missing());
+        if has_piece_priorities || self.file_priorities.contains(&0) {
+            return (missing, self.bytes(|p| self.picker.priority(p) > 0));
+        }
+        (missing, self.layout.total_size())
+    }
+
+    /// All pieces are of one length but the last.
+    fn bytes_of(&self, pieces: &Bitfield) -> u64 {
+        let Some(last) = self.layout.num_pieces().checked_sub(1) else { return 0 };
+        let all = u64::from(pieces.count()) * u64::from(self.layout.piece_length());
+        let short = self.layout.piece_length() - self.layout.piece_size(last);
+        if pieces.get(last) { all - u64::from(short) } else { all }
     }
 
     /// Bytes of the pieces for which `which` is true.

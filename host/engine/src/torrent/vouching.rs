@@ -3,11 +3,14 @@
 use crate::disk::FileStat;
 use crate::resume::Have;
 use reef_proto::layout::Layout;
+use std::collections::BTreeMap;
 
 /// Resume data beside the files that are there now.
 pub(crate) struct Vouching<'a> {
     have: Option<&'a Have>,
     layout: &'a Layout,
+    /// Blocks of unfinished pieces that the resume data has.
+    unfinished: BTreeMap<u32, &'a [u32]>,
     /// Whether each file is as the resume data remembers it.
     unchanged: Vec<bool>,
     /// Whether each file is there with at least the bytes of a piece; by index its size.
@@ -39,7 +42,9 @@ impl<'a> Vouching<'a> {
             })
             .collect();
         let sizes = (0..layout.files().len()).map(|i| found.get(i).copied().flatten().map(|s| s.size)).collect();
-        Self { have, layout, unchanged, sizes }
+        let unfinished = have.into_iter().flat_map(|h| &h.unfinished);
+        let unfinished = unfinished.map(|(piece, blocks)| (*piece, &blocks[..])).collect();
+        Self { have, layout, unfinished, unchanged, sizes }
     }
 
     /// What is known of one piece.
@@ -49,8 +54,8 @@ impl<'a> Vouching<'a> {
             if have.pieces.get(piece) {
                 return Known::Verified;
             }
-            if let Some((_, blocks)) = have.unfinished.iter().find(|(p, _)| *p == piece) {
-                return Known::Blocks(blocks.clone());
+            if let Some(blocks) = self.unfinished.get(&piece) {
+                return Known::Blocks(blocks.to_vec());
             }
             // The files are as they were when the record was made, so nothing came after it.
             return Known::Missing;

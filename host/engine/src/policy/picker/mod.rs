@@ -298,6 +298,12 @@ impl Picker {
         &self.have
     }
 
+    /// The pieces that are wanted and not had.
+    #[must_use]
+    pub fn missing(&self) -> &Bitfield {
+        &self.missing
+    }
+
     /// How many pieces we have.
     #[must_use]
     pub fn num_have(&self) -> u32 {
