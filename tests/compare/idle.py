@@ -317,4 +317,5 @@ def main():
             json.dump(results, out, indent=1)
 
 
-main()
+if __name__ == "__main__":
+    main()
