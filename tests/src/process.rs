@@ -1,6 +1,6 @@
 //! Processes that end with the test, whose lines are waited for with a deadline.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -56,6 +56,17 @@ impl Process {
     /// The process's number.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Writes a line to its input.
+    ///
+    /// # Panics
+    /// If it does not listen any more, with all that was printed.
+    #[track_caller]
+    pub fn tell(&mut self, line: &str) {
+        let input = self.child.stdin.as_mut().expect("it is piped");
+        let told = writeln!(input, "{line}");
+        assert!(told.is_ok(), "{} does not listen; it printed:\n{}", self.name, self.seen.join("\n"));
     }
 
     /// Waits for the next line of which `choose` makes something.

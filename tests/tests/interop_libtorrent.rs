@@ -106,3 +106,33 @@ fn what_reef_fetches_it_serves_while_it_fetches() {
     content.assert_is_in(folder.path());
     content.assert_is_in(middle.path());
 }
+
+#[test]
+fn each_torrent_of_a_running_session_is_served_also_after_a_restart() {
+    let Some(libtorrent) = Libtorrent::find() else { return };
+    let (user, state, listen) = (User::new(), temporary(), fresh_address());
+    let contents = [Content::tree(), Content::smaller_than_a_block(), Content::file(100_003)];
+    let torrents: Vec<Torrent> = contents.iter().map(|content| user.create(content, &[])).collect();
+    let (state, listen_text) = (text(state.path()).to_owned(), listen.to_string());
+    let run = || user.start(&["run", "--state", &state, "--listen", &listen_text]);
+    let mut session = run();
+    for (torrent, content) in torrents.iter().zip(&contents) {
+        let (source, save_path) = (torrent.path(), text(content.folder()));
+        let add = serde_json::json!({ "command": "add", "source": source, "save_path": save_path, "seed_mode": true });
+        session.tell(&add.to_string());
+        session.wait_for_text(SOON, "\"ok\":true");
+    }
+    for restarts in 0..2 {
+        for (torrent, content) in torrents.iter().zip(&contents) {
+            let folder = temporary();
+            let source = if restarts == 0 { torrent.path().to_owned() } else { torrent.magnet() };
+            let mut peer = libtorrent.download(&source, folder.path(), &[listen]);
+            peer.wait_until_finished();
+            content.assert_is_in(folder.path());
+        }
+        session.tell("{\"command\":\"stop\"}");
+        session.wait_for_status(SOON, 0);
+        session = run();
+        session.wait_for_text(SOON, "\"torrents\":3");
+    }
+}

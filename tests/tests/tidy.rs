@@ -160,7 +160,14 @@ fn module_of(path: &str) -> Option<&str> {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    for page in ["README.md", "CHANGELOG.md", "docs/architecture.md", "docs/plugin-guide.md", "docs/plugin-abi.md"] {
+    for page in [
+        "README.md",
+        "CHANGELOG.md",
+        "docs/architecture.md",
+        "docs/plugin-guide.md",
+        "docs/plugin-abi.md",
+        "docs/run.md",
+    ] {
         let path = workspace().join(page);
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());

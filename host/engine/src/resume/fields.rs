@@ -9,6 +9,7 @@ use reef_proto::compact;
 use reef_proto::paths;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 /// Addresses, trackers and web seeds that are read at most, of each.
 const MAX_LIST: usize = 10_000;
@@ -17,10 +18,25 @@ const MAX_FILES: u32 = 1_000_000;
 /// What libtorrent writes where it knows no number or has no limit, besides -1.
 const UNKNOWN: i64 = 0xff_ffff;
 
+/// Entries of the dictionary that are written.
+const ENTRIES: usize = 34;
+
 type Entries = BTreeMap<Vec<u8>, Item>;
 
 /// All entries, also those that are as by default.
 pub(super) fn write(r: &Resume) -> Entries {
+    entries(r).into_iter().map(|(key, item)| (key.into(), item)).collect()
+}
+
+/// The entries that are not as by default.
+pub(super) fn write_changed(r: &Resume) -> Entries {
+    static DEFAULTS: LazyLock<[(&str, Item); ENTRIES]> = LazyLock::new(|| entries(&Resume::default()));
+    let changed = entries(r).into_iter().zip(DEFAULTS.iter()).filter(|((_, item), (_, default))| item != default);
+    changed.map(|((key, item), _)| (key.into(), item)).collect()
+}
+
+/// The entries, in a fixed order.
+fn entries(r: &Resume) -> [(&'static str, Item); ENTRIES] {
     let flag = |flag: bool| Item::Int(flag.into());
     let number = |n: u64| Item::Int(i64::try_from(n).unwrap_or(i64::MAX));
     let count = |n: Option<u32>| Item::Int(n.map_or(-1, i64::from));
@@ -31,7 +47,7 @@ pub(super) fn write(r: &Resume) -> Entries {
     };
     let (peers, peers6) = compact_lists(&r.peers);
     let (banned, banned6) = compact_lists(&r.banned_peers);
-    let entries: [(&str, Item); 34] = [
+    [
         ("name", (&r.name).into()),
         ("save_path", (&r.save_path).into()),
         ("allocation", allocation.into()),
@@ -66,8 +82,7 @@ pub(super) fn write(r: &Resume) -> Entries {
         ("peers6", peers6.into()),
         ("banned_peers", banned.into()),
         ("banned_peers6", banned6.into()),
-    ];
-    entries.into_iter().map(|(key, item)| (key.into(), item)).collect()
+    ]
 }
 
 /// Whatever of the entries is there and makes sense.

@@ -17,9 +17,7 @@ use crate::add_torrent::StorageMode;
 use crate::torrent::sleep::Summary;
 use bytes::Bytes;
 use reef_proto::bencode::{BencodeError, Dict, Item, Limits};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
 
 /// What is known of a torrent besides its pieces. The names are those of the manual's dictionary; -1 means no limit.
 #[derive(Clone, PartialEq, Debug)]
@@ -185,9 +183,7 @@ impl Resume {
     /// The record that the store keeps: the manual's dictionary without the pieces and without what is as by default.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        static DEFAULTS: LazyLock<BTreeMap<Vec<u8>, Item>> = LazyLock::new(|| fields::write(&Resume::default()));
-        let mut entries = fields::write(self);
-        entries.retain(|key, value| DEFAULTS.get(key) != Some(value));
+        let mut entries = fields::write_changed(self);
         if let Some(summary) = self.summary {
             entries.insert(SUMMARY.into(), write_summary(summary));
         }

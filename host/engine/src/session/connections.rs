@@ -188,6 +188,9 @@ impl Session {
         if self.peers.get(&conn).is_some_and(|p| p.torrent.is_none()) {
             self.join(conn, id, hooks);
         }
+        if let Some(torrent) = self.torrents.get_mut(&id).filter(|_| self.peers.contains_key(&conn)) {
+            torrent.peer_ids.insert(handshake.peer_id, conn);
+        }
         self.greet(conn, id, handshake, hooks);
     }
 
@@ -207,10 +210,7 @@ impl Session {
 
     /// Another connection of a torrent to the same peer. Its address does not matter: a machine may have several.
     fn same_peer(&self, conn: ConnId, id: TorrentId, handshake: &Handshake) -> Option<ConnId> {
-        let torrent = self.torrents.get(&id)?;
-        let mut others = torrent.peers.iter().filter(|&&c| c != conn).filter_map(|c| self.peers.get(c));
-        let same = |p: &&Peer| p.is_connected() && p.remote.peer_id == handshake.peer_id;
-        others.find(same).map(|p| p.conn)
+        self.torrents.get(&id)?.peer_ids.get(&handshake.peer_id).copied().filter(|&other| other != conn)
     }
 
     /// Which of two connections to one peer goes and which stays. Where each side dialled the other, both sides keep
@@ -298,6 +298,9 @@ impl Session {
             self.may_dial(id);
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.peers.remove(&conn);
+                if torrent.peer_ids.get(&peer.remote.peer_id) == Some(&conn) {
+                    torrent.peer_ids.remove(&peer.remote.peer_id);
+                }
                 torrent.peer_list.disconnected(peer.listed_as, self.now, outcome);
                 if let Some(content) = &mut torrent.content {
                     peer.remote.pieces.leave(&mut content.picker);

@@ -33,6 +33,9 @@ impl Session {
         torrent.peer_list.check_invariant();
         let peers: Vec<&Peer> = torrent.peers.iter().map(|conn| &self.peers[conn]).collect();
         assert!(peers.iter().all(|p| p.torrent == Some(torrent.id)), "a peer of another torrent");
+        for (peer_id, conn) in &torrent.peer_ids {
+            assert!(self.peers.get(conn).is_some_and(|p| p.remote.peer_id == *peer_id), "an id of a peer that is gone");
+        }
         let Some(content) = &torrent.content else { return };
         content.picker.check_invariant();
         content.assembly.check_invariant();

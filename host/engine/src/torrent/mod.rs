@@ -31,6 +31,7 @@ use reef_proto::bitfield::Bitfield;
 use reef_proto::hash::InfoHashes;
 use reef_proto::layout::Layout;
 use reef_proto::metainfo::Metainfo;
+use reef_proto::peer_id::PeerId;
 use sleep::{Summary, Waking};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ pub(crate) struct Torrent {
     pub(crate) flags: TorrentFlags,
     pub(crate) error: Option<ErrorInfo>,
     pub(crate) peers: BTreeSet<ConnId>,
+    /// Its peers that have shaken hands, by their ids.
+    pub(crate) peer_ids: BTreeMap<PeerId, ConnId>,
     pub(crate) peer_list: PeerList,
     pub(crate) announcer: Announcer,
     pub(crate) totals: Totals,
