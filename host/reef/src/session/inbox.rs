@@ -63,6 +63,18 @@ impl Inbox {
         }
     }
 
+    /// Queues several events at once.
+    pub(super) fn push_all(&self, several: impl IntoIterator<Item = Event>) {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = events.is_empty();
+        events.extend(several);
+        let is_empty = events.is_empty();
+        drop(events);
+        if was_empty && !is_empty {
+            self.notifier.notify();
+        }
+    }
+
     /// Exchanges the queued events for an empty list.
     pub(super) fn take(&self, into: &mut Vec<Event>) {
         self.notifier.clear();

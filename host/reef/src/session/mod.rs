@@ -211,6 +211,21 @@ impl Session {
         PendingReply { answer, done: self.done.clone() }
     }
 
+    /// The same with several commands, which wake the session once.
+    pub fn submit_all(&self, commands: Vec<Command>) -> Vec<PendingReply> {
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut events = Vec::with_capacity(commands.len());
+        for command in commands {
+            let (sender, answer) = rt::bounded(1);
+            events.push(Event::Command(command, sender));
+            replies.push(PendingReply { answer, done: self.done.clone() });
+        }
+        if !self.done.is_closed() {
+            self.inbox.push_all(events);
+        }
+        replies
+    }
+
     /// Waits until all that the state file is to keep by now is on stable storage. Where several wait there is one commit.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! The torrents of earlier runs. One that was complete needs its resume record alone: the session reads the rest from
 //! the store when somebody wants the torrent. Of the others the metadata and the pieces are read too.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,24 +16,31 @@ use super::super::args::NetworkArgs;
 use super::super::failure::Failure;
 use super::super::wanted;
 
-/// Torrents at most that the session was given and has not answered for.
+/// Torrents that the session is given at once.
 const AT_ONCE: usize = 256;
 
 /// Adds every torrent of the store; returns how many there are now.
 pub(super) fn all(session: &Session, network: &NetworkArgs) -> Result<usize, Failure> {
     let peers = wanted::resolve_peers(&network.peer)?;
-    let mut replies: VecDeque<PendingReply> = VecDeque::new();
-    let mut added = 0;
+    let (mut added, mut commands, mut replies) = (0, Vec::new(), Vec::new());
     for stored in session.take_stored_torrents() {
         let mut torrent = torrent(session, stored);
         torrent.peers.extend(&peers);
-        replies.push_back(session.submit(Command::AddTorrent(Box::new(torrent))));
-        // The session works on some while the next are read.
-        if replies.len() > AT_ONCE {
-            added += replies.drain(..AT_ONCE / 2).filter_map(is_added).count();
+        commands.push(Command::AddTorrent(Box::new(torrent)));
+        if commands.len() == AT_ONCE {
+            // The session works on these while the next are read.
+            let next = session.submit_all(std::mem::take(&mut commands));
+            added += count(std::mem::replace(&mut replies, next));
         }
     }
-    Ok(added + replies.into_iter().filter_map(is_added).count())
+    let last = session.submit_all(commands);
+    Ok(added + count(replies) + count(last))
+}
+
+/// How many of these torrents were added. The last is waited for first: then the others need no wait of their own.
+fn count(mut replies: Vec<PendingReply>) -> usize {
+    let last = replies.pop().and_then(is_added);
+    replies.into_iter().filter_map(is_added).count() + usize::from(last.is_some())
 }
 
 fn is_added(reply: PendingReply) -> Option<()> {
