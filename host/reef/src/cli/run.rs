@@ -50,7 +50,7 @@ pub(crate) fn run(args: &RunArgs, global: &Global) -> Outcome {
     let plugins = plugin::load(&config, &args.session, plugin_state(&state))?;
     let fetches_metadata = plugins.require_metadata("a magnet link").is_ok();
     let setup = Setup::of(config, plugins, Some(state.clone()));
-    let running = Running::start(setup)?;
+    let (running, _) = Running::start(setup)?;
     let session = Arc::clone(&running.session);
     let (sender, tasks) = sync_channel(WAITING);
     let is_interrupted = Arc::new(AtomicBool::new(false));

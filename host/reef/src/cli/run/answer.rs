@@ -60,8 +60,7 @@ pub(super) fn fields(reply: Reply) -> Value {
 }
 
 fn session(status: &SessionStatus) -> Value {
-    let stats: Map<String, Value> =
-        status.stats.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    let stats: Map<String, Value> = status.stats.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
     json!({
         "num_torrents": status.num_torrents,
         "num_connections": status.num_connections,
