@@ -1,15 +1,19 @@
 //! Idle torrents: what they cost is counted, not timed, and whoever wants one gets it.
 
+use bytes::Bytes;
+use reef_engine::control::{Control, ReadDone, Ticket};
 use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Opened};
+use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict, session_bits};
 use reef_engine::output::StoreOp;
 use reef_engine::status::TorrentState;
 use reef_engine::{
-    AddTorrent, Command, ConnId, Input, ListenerId, NoHooks, Output, Reply, ReplyToken, Session, SessionConfig, Time,
-    TorrentFlags, TorrentId, Unloading,
+    Action, Actions, AddTorrent, Command, ConnId, Hooks, Input, ListenerId, Output, PeerRef, Reply, ReplyToken,
+    Session, SessionConfig, Time, TorrentFlags, TorrentId, Unloading, View,
 };
 use reef_proto::create::{Content, NewTorrent, PieceHashes};
 use reef_proto::handshake::{Handshake, Reserved};
 use reef_proto::hash::Sha1Hash;
+use reef_proto::message::BlockRequest;
 use reef_proto::metainfo::Metainfo;
 use reef_proto::peer_id::PeerId;
 use std::collections::BTreeMap;
@@ -18,12 +22,63 @@ use std::sync::Arc;
 const SIZE: u64 = 16384;
 const FILE: FileStat = FileStat { size: SIZE, mtime: 1 };
 
+/// What plugins do: at a second they do what they were told to.
+#[derive(Default)]
+struct Plugin {
+    wishes: Vec<Control>,
+    /// What was read for it.
+    read: Vec<ReadDone>,
+    /// How many pieces each torrent is said to have.
+    pieces: Vec<u32>,
+}
+
+impl Hooks for Plugin {
+    fn session_mask(&self) -> u64 {
+        session_bits::Tick
+    }
+    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
+        0
+    }
+    fn remove_torrent(&mut self, _: TorrentId) {}
+    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
+        0
+    }
+    fn remove_peer(&mut self, _: PeerRef) {}
+    fn torrent_mask(&self, _: TorrentId) -> u64 {
+        0
+    }
+    fn peer_mask(&self, _: PeerRef) -> u64 {
+        0
+    }
+    fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {
+        HandshakeEntries::default()
+    }
+    fn on_session(&mut self, _: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
+        if !self.wishes.is_empty() {
+            self.pieces =
+                view.torrents().into_iter().map(|id| view.pieces(id).map_or(0, |have| have.count())).collect();
+        }
+        self.wishes.drain(..).for_each(|wish| actions.push(Action::Control(wish)));
+        Verdict::Pass
+    }
+    fn on_torrent(&mut self, _: TorrentId, _: &TorrentEvent, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
+    fn on_peer(&mut self, _: PeerRef, _: &PeerEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
+    fn read_done(&mut self, _: TorrentId, done: ReadDone, _: &View<'_>, _: &mut Actions) {
+        self.read.push(done);
+    }
+}
+
 /// A session with a disk and a store that answer at once.
 struct Stage {
     session: Session,
+    plugin: Plugin,
     now: Time,
     /// What the store has of each torrent: metainfo and pieces.
-    stored: BTreeMap<TorrentId, (Option<bytes::Bytes>, Option<bytes::Bytes>)>,
+    stored: BTreeMap<TorrentId, (Option<Bytes>, Option<Bytes>)>,
     /// Which torrents' files are open.
     open: BTreeMap<TorrentId, FileStat>,
     /// What a file looks like that is opened.
@@ -49,6 +104,7 @@ impl Stage {
         let config = SessionConfig { unloading, ..SessionConfig::default() };
         let mut stage = Self {
             session: Session::new(config),
+            plugin: Plugin::default(),
             now: Time::ZERO,
             stored: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -75,10 +131,10 @@ impl Stage {
     }
 
     fn give(&mut self, input: Input) {
-        self.session.handle(self.now, input, &mut NoHooks);
+        self.session.handle(self.now, input, &mut self.plugin);
         while let Some(output) = self.session.poll() {
             let Some(answer) = self.answer(output) else { continue };
-            self.session.handle(self.now, answer, &mut NoHooks);
+            self.session.handle(self.now, answer, &mut self.plugin);
         }
     }
 
@@ -106,6 +162,10 @@ impl Stage {
                     DiskOp::Close { .. } => {
                         self.open.remove(&job.torrent);
                         DiskResult::Closed(Ok(()))
+                    }
+                    DiskOp::Read { piece, begin, length } => {
+                        let outcome = Ok(Bytes::from(vec![7; length as usize]));
+                        DiskResult::Read { piece, begin, outcome }
                     }
                     _ => return None,
                 };
@@ -138,7 +198,7 @@ impl Stage {
         let info_hash = torrent(n).info_hashes.wire();
         let peer_id = PeerId(*b"-XX0001-abcdefghijkl");
         let hello = Handshake { reserved: Reserved([0; 8]), info_hash, peer_id };
-        self.give(Input::Received { conn, data: bytes::Bytes::copy_from_slice(&hello.to_bytes()) });
+        self.give(Input::Received { conn, data: Bytes::copy_from_slice(&hello.to_bytes()) });
         conn
     }
 
@@ -223,4 +283,24 @@ fn commands_that_need_the_metadata_wait_for_it_and_one_that_is_lost_is_said() {
     assert!(matches!(stage.command(remove), Reply::Done));
     stage.pass(1);
     assert!(matches!(stage.command(Command::Stop), Reply::Done));
+}
+
+#[test]
+fn what_a_plugin_wants_of_a_sleeping_torrent_it_gets() {
+    let mut stage = Stage::seeding(Unloading::WhenIdle, 3);
+    let read = |torrent, number| {
+        let request = BlockRequest { piece: 0, begin: 5, length: 100 };
+        Control::Read { torrent: TorrentId(torrent), request, ticket: Ticket { owner: 1, number } }
+    };
+    stage.stored.remove(&TorrentId(3));
+    stage.plugin.wishes = vec![read(2, 8), read(2, 9), read(3, 10)];
+    stage.pass(1);
+    assert_eq!(stage.plugin.pieces, [1, 1, 1], "those that sleep have their pieces");
+    let results: BTreeMap<_, _> = stage.plugin.read.iter().map(|d| (d.ticket.number, d.result.clone())).collect();
+    assert_eq!(results.len(), 3);
+    assert_eq!((&results[&8], &results[&9]), (&Ok(vec![7; 100].into()), &Ok(vec![7; 100].into())));
+    assert!(matches!(&results[&10], Err(why) if why.contains("not in the store any more")), "{results:?}");
+    assert_eq!(stage.open.keys().copied().collect::<Vec<_>>(), [TorrentId(2)]);
+    stage.pass(61);
+    assert!(stage.open.is_empty(), "it sleeps again");
 }

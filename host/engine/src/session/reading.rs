@@ -27,6 +27,10 @@ impl Session {
         ticket: Ticket,
         hooks: &mut dyn Hooks,
     ) {
+        self.wake(id);
+        if let Some(waking) = self.torrents.get_mut(&id).and_then(|t| t.waking.as_mut()) {
+            return waking.reads.push((request, ticket));
+        }
         let torrent = self.torrents.get_mut(&id).filter(|t| t.removing.is_none() && !t.reopening);
         let found = match torrent {
             None => Err("there is no such torrent, or its files are being closed"),
@@ -66,6 +70,7 @@ impl Session {
             }
             None => {}
         }
+        self.may_sleep_later(id);
     }
 
     /// A torrent's storage is closed: what was being read of it will not come.

@@ -9,6 +9,7 @@ use super::Session;
 use crate::add_torrent::TorrentFlags;
 use crate::alert::Alert;
 use crate::command::{Command, Reply};
+use crate::control::ReadDone;
 use crate::disk::{DiskJob, DiskOp};
 use crate::error::{ErrorCode, ErrorInfo};
 use crate::hooks::Hooks;
@@ -208,7 +209,7 @@ impl Session {
     pub(super) fn is_awake(&mut self, id: TorrentId, hooks: &mut dyn Hooks) -> bool {
         let Some(torrent) = self.torrents.get_mut(&id).filter(|t| t.waking.is_some()) else { return false };
         let as_before = torrent.is_seed();
-        let is_wanted = torrent.waking.as_ref().is_some_and(|w| !w.peers.is_empty() || !w.commands.is_empty());
+        let is_wanted = torrent.waking.as_ref().is_some_and(|waking| !waking.is_for_nobody());
         if as_before {
             if let Some(content) = &mut torrent.content {
                 content.checking = None;
@@ -236,6 +237,9 @@ impl Session {
             let reply = self.perform(command, token, hooks);
             self.reply_to(token, reply);
         }
+        for (request, ticket) in waking.reads {
+            self.read_for_plugin(id, request, ticket, hooks);
+        }
         for (conn, handshake) in waking.peers {
             let Some(peer) = self.peers.get_mut(&conn) else { continue };
             peer.parked = false;
@@ -254,6 +258,9 @@ impl Session {
         let Some(waking) = self.torrents.get_mut(&id).and_then(|t| t.waking.take()) else { return };
         for (token, _) in waking.commands {
             self.reply_to(token, Some(Reply::Failed(error.clone())));
+        }
+        for (request, ticket) in waking.reads {
+            self.tell_read(id, ReadDone { ticket, request, result: Err(error.message.clone()) }, hooks);
         }
         for (conn, _) in waking.peers {
             self.close(conn, &error.message, hooks);

@@ -123,7 +123,12 @@ impl Source for Session {
     }
 
     fn pieces(&self, id: TorrentId) -> Option<Bitfield> {
-        Some(self.torrents.get(&id)?.content.as_ref()?.picker.have().clone())
+        let torrent = self.torrents.get(&id)?;
+        match (&torrent.content, &torrent.asleep) {
+            (Some(content), _) => Some(content.picker.have().clone()),
+            (None, Some(summary)) => Some(Bitfield::full(summary.num_pieces)),
+            (None, None) => None,
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 //! back.
 
 use crate::command::Command;
+use crate::control::Ticket;
 use crate::ids::{ConnId, ReplyToken};
 use reef_proto::handshake::Handshake;
 use reef_proto::layout::Layout;
+use reef_proto::message::BlockRequest;
 use reef_proto::metainfo::Metainfo;
 
 /// What is known of a complete torrent without its metadata. The store keeps it with the resume data.
@@ -38,4 +40,13 @@ pub(crate) struct Waking {
     pub(crate) peers: Vec<(ConnId, Handshake)>,
     /// Commands that cannot be answered without the metadata.
     pub(crate) commands: Vec<(Option<ReplyToken>, Command)>,
+    /// What plugins want to read of its files.
+    pub(crate) reads: Vec<(BlockRequest, Ticket)>,
+}
+
+impl Waking {
+    /// Nobody waits: its files are just to be looked at.
+    pub(crate) fn is_for_nobody(&self) -> bool {
+        self.peers.is_empty() && self.commands.is_empty() && self.reads.is_empty()
+    }
 }
