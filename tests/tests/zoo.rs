@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use reef_tests::content::{Content, temporary};
+use reef_tests::loopback::fresh_address;
 use reef_tests::plugins::{plugin_library, write_evil};
-use reef_tests::process::{Process, SOON};
+use reef_tests::process::{Process, SOON, Signal};
 use reef_tests::program::{Seed, Torrent, User, text};
 use tempfile::TempDir;
 
@@ -53,6 +54,14 @@ impl Zoo {
         self.user.start(&[&arguments, more].concat())
     }
 
+    /// Serves the same, with these plugins.
+    fn start_seed(&self) -> Process {
+        let (address, config) = (fresh_address().to_string(), self.plugins.path().join("reef.toml"));
+        let arguments = ["seed", self.torrent.path(), text(self.content.folder()), "--listen", &address, "--json"];
+        let plugins = ["--plugin-dir", text(self.plugins.path()), "--config", text(&config)];
+        self.user.start(&[&arguments[..], &plugins[..]].concat())
+    }
+
     /// The download ends well, whatever is in the folder of plugins. Returns what was printed.
     #[track_caller]
     fn check(&self, process: Process) -> String {
@@ -75,9 +84,19 @@ impl Zoo {
 #[track_caller]
 fn check_quarantined(settings: &str, reason: &str) {
     let zoo = Zoo::with_evil(settings);
-    let said = zoo.run();
-    let line = said.lines().find(|line| line.contains(r#""event":"plugin_quarantined","plugin":"evil""#));
-    assert!(line.is_some_and(|line| line.contains(reason)), "{reason}: {said}");
+    // A thread of the plugin may need longer than the download.
+    let mut process = zoo.start(&["--keep-seeding"]);
+    let (mut is_out, mut is_there) = (false, false);
+    process.wait_for(SOON, |line| {
+        let says_so = line.contains(r#""event":"plugin_quarantined","plugin":"evil""#);
+        assert!(!says_so || line.contains(reason), "{reason}: {line}");
+        is_out |= says_so;
+        is_there |= line.contains(r#""event":"torrent_finished""#);
+        (is_out && is_there).then_some(())
+    });
+    process.signal(Signal::INT);
+    process.wait_for_status(SOON, 130);
+    zoo.content.assert_is_in(zoo.folder.path());
     let list = zoo.list();
     assert!(list.contains("quarantined: ") && list.contains(reason), "{reason}: {list}");
 }
@@ -109,18 +128,42 @@ fn a_slow_plugin_is_named_and_the_download_completes() {
     assert!(said.contains("plugin evil took at least ") && said.contains("where it has 10 ms"), "{said}");
 }
 
+/// A command goes on when the hook in which the evil plugin is stuck returns, which nothing lets it before this was heard of on both
+/// outputs.
+#[track_caller]
+fn check_stuck(hook: &str, start: impl FnOnce(&Zoo) -> Process) -> (Zoo, Process) {
+    let zoo = Zoo::with_evil("");
+    let until = zoo.plugins.path().join("go on");
+    zoo.say(&format!("at = \"{hook}\"\ndo = \"stuck\"\nuntil = \"{}\"", text(&until)));
+    let mut process = start(&zoo);
+    let said = format!("plugin evil has not returned from {hook} for 1 s");
+    let event = format!(r#"{{"event":"plugin_stuck","plugin":"evil","hook":"{hook}","seconds":1,"message":"{said}"#);
+    let (mut is_logged, mut is_printed) = (false, false);
+    process.wait_for(SOON, |line| {
+        is_logged |= !line.starts_with('{') && line.contains(&said);
+        is_printed |= line.starts_with(&event);
+        (is_logged && is_printed).then_some(())
+    });
+    fs::write(&until, "").expect("ours");
+    process.wait_for_text(SOON, &format!("{hook} returns at last"));
+    (zoo, process)
+}
+
 #[test]
 fn a_stuck_hook_is_named_while_it_is_stuck_and_the_download_completes_when_it_returns() {
-    let free = temporary();
-    let until = free.path().join("go on");
-    let zoo = Zoo::with_evil(&format!("at = \"on_metadata\"\ndo = \"stuck\"\nuntil = \"{}\"", text(&until)));
-    let mut process = zoo.start(&[]);
-    // Nothing lets it return before this was heard.
-    process.wait_for_text(SOON, "plugin evil has not returned from on_metadata for 1 s");
-    fs::write(&until, "").expect("ours");
-    process.wait_for_text(SOON, "on_metadata returns at last");
-    let said = zoo.check(process);
-    assert!(said.contains(r#""event":"plugin_stuck","plugin":"evil","hook":"on_metadata""#), "{said}");
+    // The command waits for the answer to how far it is, and to adding the torrent.
+    for hook in ["on_metadata", "new_torrent"] {
+        let (zoo, process) = check_stuck(hook, |zoo| zoo.start(&[]));
+        let said = zoo.check(process);
+        assert_eq!(said.matches(r#""event":"plugin_stuck""#).count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn a_stuck_hook_is_named_while_it_is_stuck_and_seeding_goes_on_when_it_returns() {
+    let (zoo, mut process) = check_stuck("on_tick", Zoo::start_seed);
+    process.wait_for_text(SOON, r#""event":"status""#);
+    drop(zoo);
 }
 
 /// The plugin's library with some of its bytes changed.
@@ -214,11 +257,7 @@ fn a_file_that_is_overwritten_while_it_runs_changes_nothing() {
 #[test]
 fn a_quarantine_is_shown_elsewhere_while_it_lasts_and_is_forgotten_when_the_plugin_runs_again() {
     let zoo = Zoo::with_evil("at = \"on_tick\"\ndo = \"panic\"");
-    let (address, config) = (reef_tests::loopback::fresh_address().to_string(), zoo.plugins.path().join("reef.toml"));
-    let arguments = ["seed", zoo.torrent.path(), text(zoo.content.folder()), "--listen", &address];
-    let plugins = ["--plugin-dir", text(zoo.plugins.path()), "--config", text(&config)];
-    let arguments = [&arguments[..], &plugins[..]].concat();
-    let mut seed = zoo.user.start(&arguments);
+    let mut seed = zoo.start_seed();
     seed.wait_for_text(SOON, "plugin evil is quarantined");
     // Its session runs on.
     let shown = zoo.list();
@@ -238,6 +277,6 @@ fn a_quarantine_is_shown_elsewhere_while_it_lasts_and_is_forgotten_when_the_plug
     zoo.say("");
     let elsewhere = temporary();
     let peer = zoo.seed.address.to_string();
-    zoo.user.get(&zoo.torrent.magnet(), elsewhere.path(), &["--peer", &peer, plugins[0], plugins[1]]);
+    zoo.user.get(&zoo.torrent.magnet(), elsewhere.path(), &["--peer", &peer, "--plugin-dir", text(zoo.plugins.path())]);
     assert!(!zoo.list().contains("quarantined"));
 }

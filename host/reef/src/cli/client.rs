@@ -30,7 +30,7 @@ use super::failure::Failure;
 use super::forms::DEFAULT_PORT;
 use super::plugin::Plugins;
 use super::signals;
-use super::wanted;
+use super::{events, json, wanted};
 
 /// How long an orderly stop may take.
 pub(crate) const STOP_TIME: Duration = Duration::from_millis(3500);
@@ -61,6 +61,8 @@ pub(crate) struct Setup {
     pub(crate) state: Option<PathBuf>,
     /// Categories of alerts to report.
     pub(crate) alerts: u32,
+    /// Whether to print that a hook is stuck, as JSON.
+    pub(crate) print_stuck: bool,
     /// Folders whose plugins come and go with their files.
     pub(crate) watched: Vec<PathBuf>,
 }
@@ -73,12 +75,12 @@ impl Setup {
             if listen.is_empty() { (usual_addresses(), every_address(0)) } else { (listen, Vec::new()) };
         let watched = if config.watch_plugins == Some(true) { plugins.to_watch } else { Vec::new() };
         let (settings, plugins, alerts) = (config.settings, plugins.host, USUAL_ALERTS);
-        Self { settings, listen, listen_otherwise, plugins, state, alerts, watched }
+        Self { settings, listen, listen_otherwise, plugins, state, alerts, print_stuck: false, watched }
     }
 
-    /// Has every alert reported, for programs.
-    pub(crate) fn with_every_alert(self) -> Self {
-        Self { alerts: Category::ALL.0, ..self }
+    /// For programs, which read JSON: has every alert reported.
+    pub(crate) fn for_programs(self) -> Self {
+        Self { alerts: Category::ALL.0, print_stuck: true, ..self }
     }
 }
 
@@ -197,7 +199,7 @@ impl Client {
         on_interrupt(&interrupted, sender.clone());
         thread::Builder::new()
             .name("alerts".to_owned())
-            .spawn(move || forward(stream, &sender))
+            .spawn(move || forward(stream, &sender, setup.print_stuck))
             .map_err(|error| Failure::new(format!("no thread for the session's events: {error}")))?;
         let stored = session.take_stored_torrents();
         Ok(Self {
@@ -289,16 +291,23 @@ fn on_interrupt(interrupted: &Arc<AtomicBool>, wake: SyncSender<Event>) {
     });
 }
 
-/// Passes alerts on until the session or its client is gone.
-fn forward(mut stream: AlertStream, events: &SyncSender<Event>) {
+/// Passes alerts on until the session or its client is gone. That a hook is stuck is printed from here: the session
+/// waits for that hook, and the client most likely for an answer of the session.
+fn forward(mut stream: AlertStream, sender: &SyncSender<Event>, print_stuck: bool) {
     loop {
         let event = match stream.next_blocking(Duration::from_secs(60)) {
+            NextAlert::Alert(alert @ Alert::PluginStuck { .. }) => {
+                if print_stuck {
+                    json::event(alert.what(), events::fields(&alert));
+                }
+                continue;
+            }
             NextAlert::Alert(alert) => Event::Alert(alert),
             NextAlert::TimedOut => continue,
             NextAlert::Ended => Event::Ended,
         };
         let is_end = matches!(event, Event::Ended);
-        if events.send(event).is_err() || is_end {
+        if sender.send(event).is_err() || is_end {
             return;
         }
     }

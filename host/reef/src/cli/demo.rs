@@ -100,6 +100,7 @@ impl Demo<'_> {
             plugins: plugins.host,
             state: Some(self.folder.join(format!("{name}.redb"))),
             alerts: USUAL_ALERTS,
+            print_stuck: false,
             watched: Vec::new(),
         })?;
         client.add(torrent)?;

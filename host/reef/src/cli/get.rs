@@ -30,7 +30,7 @@ pub(crate) fn run(args: &GetArgs, global: &Global) -> Outcome {
         plugins.require_metadata(&torrent.name)?;
     }
     let setup = Setup::of(config, plugins, state);
-    let client = Client::start(if args.json { setup.with_every_alert() } else { setup })?;
+    let client = Client::start(if args.json { setup.for_programs() } else { setup })?;
     let outcome = download(&client, torrents, args, global);
     client.stop();
     outcome

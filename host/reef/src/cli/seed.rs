@@ -27,7 +27,7 @@ pub(crate) fn run(args: &SeedArgs, global: &Global) -> Outcome {
     let plugins = plugin::load(&config, &args.session, BTreeMap::new())?;
     let (name, peers) = (torrent.name.clone(), torrent.peers.clone());
     let setup = Setup::of(config, plugins, None);
-    let client = Client::start(if args.json { setup.with_every_alert() } else { setup })?;
+    let client = Client::start(if args.json { setup.for_programs() } else { setup })?;
     let outcome = client.add(torrent).and_then(|id| {
         let wishes = Wishes {
             seeding: Seeding::Forever,
