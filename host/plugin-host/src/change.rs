@@ -8,32 +8,43 @@ use crate::error::{LoadError, Problem};
 use crate::events::HookId;
 use crate::host::{PluginHost, PluginInfo, PluginState};
 use crate::image::{FileInfo, Image, PluginFile};
+use crate::isolation::{Isolation, Launch, Process};
 use reef_engine::hooks::{PeerEvent, PeerRef};
 use reef_engine::{Action, Actions, Alert, ConnId, View};
 use reef_plugin_api::manifest::Manifest;
 use reef_plugin_api::{Call, Outcome, PeerKey, TorrentId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-/// A plugin file that was read and checked, ready to be started. Making one takes the time of reading the file, so do it on a
-/// thread that may wait.
+/// A plugin file that was read and checked, ready to be started. Making one takes the time of reading the file, and of starting a process
+/// for a plugin that runs in one of its own, so do it on a thread that may wait.
 pub struct PluginImage {
     pub(crate) info: FileInfo,
     file: Box<PluginFile>,
-    /// `None` for a plugin that is mapped in a process of its own.
-    image: Option<&'static Image>,
+    mapped: Mapped,
+}
+
+/// Where the library is mapped.
+enum Mapped {
+    /// In this process.
+    Here(&'static Image),
+    /// In a process of its own, which waits for the instance and ends with this; or why there is none. `None` once it has its instance.
+    Apart(Mutex<Option<Result<Process, String>>>),
 }
 
 /// Reads plugin files as one host will start them, on any thread.
 #[derive(Clone, Default, Debug)]
 pub struct Loader {
     pub(crate) cache_dir: Option<PathBuf>,
-    /// The names of plugins that run in processes of their own.
-    pub(crate) isolated: BTreeSet<String>,
+    /// The plugins that run in processes of their own.
+    pub(crate) isolation: BTreeMap<String, Isolation>,
+    pub(crate) plugin_program: Option<PathBuf>,
 }
 
 impl Loader {
-    /// Reads and checks a file, and maps it unless the plugin runs in a process of its own.
+    /// Reads and checks a file, and maps it: in this process, or in one that is started for it if the plugin runs in a process of its own. That such
+    /// a process does not start is said when the plugin is to.
     ///
     /// # Errors
     /// Any [`Problem`] but `Init`, `Duplicate` and `NotLoaded`.
@@ -43,9 +54,18 @@ impl Loader {
     }
 
     pub(crate) fn image(&self, path: &Path, file: PluginFile) -> Result<PluginImage, Problem> {
-        let is_isolated = self.isolated.contains(&file.manifest.name);
-        let image = if is_isolated { None } else { Some(file.image(self.cache_dir.as_deref())?) };
-        Ok(PluginImage { info: file.info(path), file: Box::new(file), image })
+        let mapped = match self.isolation.get(&file.manifest.name) {
+            None => Mapped::Here(file.image(self.cache_dir.as_deref())?),
+            Some(isolation) => Mapped::Apart(Mutex::new(Some(self.process(path, &file.manifest, *isolation)))),
+        };
+        Ok(PluginImage { info: file.info(path), file: Box::new(file), mapped })
+    }
+
+    /// A process that has loaded the plugin.
+    fn process(&self, path: &Path, manifest: &Manifest, isolation: Isolation) -> Result<Process, String> {
+        let no_program = "this host has no program to run it in a process of its own: name one, or do not isolate it";
+        let program = self.plugin_program.as_deref().ok_or_else(|| no_program.to_owned())?;
+        Process::load(&Launch { program, path, manifest, cache_dir: self.cache_dir.as_deref(), isolation })
     }
 }
 
@@ -60,12 +80,20 @@ impl PluginImage {
     }
 
     /// Its library in this process.
-    pub(crate) fn mapped(&self, cache_dir: Option<&Path>) -> Result<&'static Image, Problem> {
-        self.image.map_or_else(|| self.file.image(cache_dir), Ok)
+    pub(crate) fn here(&self, cache_dir: Option<&Path>) -> Result<&'static Image, Problem> {
+        match &self.mapped {
+            Mapped::Here(image) => Ok(image),
+            Mapped::Apart(_) => self.file.image(cache_dir),
+        }
     }
 
-    pub(crate) fn manifest(&self) -> &Manifest {
-        &self.file.manifest
+    /// A process that has loaded it and has no instance: the one that waits, or another of this host.
+    pub(crate) fn process(&self, loader: &Loader, isolation: Isolation) -> Result<Process, String> {
+        let waiting = match &self.mapped {
+            Mapped::Here(_) => None,
+            Mapped::Apart(process) => process.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        };
+        waiting.unwrap_or_else(|| loader.process(&self.info.path, &self.file.manifest, isolation))
     }
 
     /// What it says of itself.

@@ -11,7 +11,7 @@ use crate::error::{LoadError, Problem};
 use crate::events::{HookId, session_events};
 use crate::handle::{Identity, InstanceHandle, Mailroom, Request};
 use crate::image::{Image, PluginFile};
-use crate::isolation::{Isolation, Launch, Process};
+use crate::isolation::{Isolation, Process};
 use crate::objects::{Peers, Torrents};
 use crate::quarantine::QuarantineFolder;
 use crate::question::Question;
@@ -317,8 +317,8 @@ impl PluginHost {
     /// Reads plugin files for this host, on other threads.
     #[must_use]
     pub fn loader(&self) -> Loader {
-        let isolated = self.config.isolation.keys().cloned().collect();
-        Loader { cache_dir: self.config.cache_dir.clone(), isolated }
+        let PluginHostConfig { cache_dir, isolation, plugin_program, .. } = &self.config;
+        Loader { cache_dir: cache_dir.clone(), isolation: isolation.clone(), plugin_program: plugin_program.clone() }
     }
 
     /// Has `tell` called, from a thread of its own, while a hook is stuck that the session waits for.
@@ -416,19 +416,14 @@ impl PluginHost {
         let name = image.info.name.as_str();
         let failed = |reason| Problem::Init { name: name.to_owned(), reason };
         let settings = self.config.settings.get(name).map(String::as_str).unwrap_or_default();
-        let cache_dir = self.config.cache_dir.as_deref();
         let Some(isolation) = self.config.isolation.get(name) else {
-            let image = image.mapped(cache_dir)?;
+            let image = image.here(self.config.cache_dir.as_deref())?;
             let session = image.root.init(Host::from_shared(handle.clone()), settings, log::max_level());
             return Ok((session.map_err(failed)?, Runs::Here(image)));
         };
-        let no_program =
-            || "this host has no program to run it in a process of its own: name one, or do not isolate it";
-        let program = self.config.plugin_program.as_deref().ok_or_else(|| failed(no_program().to_owned()))?;
-        let (path, manifest, isolation) = (&image.info.path, image.manifest(), *isolation);
-        let launch = Launch { program, path, manifest, cache_dir, settings, isolation };
-        let (process, session) = Process::start(&launch, handle).map_err(failed)?;
-        Ok((session, Runs::Apart(process, isolation)))
+        let process = image.process(&self.loader(), *isolation).map_err(failed)?;
+        let (process, session) = process.create(settings, handle).map_err(failed)?;
+        Ok((session, Runs::Apart(process, *isolation)))
     }
 
     /// Says that a plugin takes part.

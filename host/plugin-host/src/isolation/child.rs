@@ -5,7 +5,7 @@
 use super::frames::{Frames, kind};
 use crate::image::PluginFile;
 use reef_plugin_api::host::{self, Asker, Served};
-use reef_plugin_api::{Host, bencode};
+use reef_plugin_api::{Host, SessionObj, bencode};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::AsFd;
 use rustix::process::{Resource, Rlimit, Signal};
@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
 /// Runs a plugin for the process that started this one with [`super::PLUGIN_PROCESS`] as its argument. Call it before anything else: it
@@ -81,9 +81,11 @@ fn serve(sockets: Sockets) -> ExitCode {
     let mut plugin = None;
     while let Some((kind, body)) = with_hooks(|hooks| hooks.receive().ok()) {
         let reply = match kind {
-            kind::START => start(&body, &calls).map(|(objects, reply)| {
-                plugin = Some(objects);
-                reply
+            kind::LOAD => load(&body),
+            kind::CREATE => create(&body, &calls).map(|session| {
+                let hooks = session.hooks().to_ne_bytes().to_vec();
+                plugin = Some(Served::new(session));
+                hooks
             }),
             kind::REQUEST => {
                 let served = plugin.as_mut().and_then(|objects: &mut Served| objects.serve(&body, &InHook(&calls)));
@@ -179,33 +181,42 @@ impl Asker for Calls {
     }
 }
 
-/// Loads the plugin and makes its session object.
-fn start(message: &[u8], calls: &Arc<Calls>) -> Result<(Served, Vec<u8>), String> {
+/// Loads the plugin, and says which it is.
+fn load(message: &[u8]) -> Result<Vec<u8>, String> {
     let message = bencode::decode(message).map_err(|error| error.to_string())?;
     let bytes = |key| message.get(key).and_then(bencode::Value::as_bytes);
     let number = |key| bytes(key).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
     if number("version") != Some(host::wire_version()) {
         return Err("the program that is to run it is another reef: name the same one".to_owned());
     }
-    let settings = message.get("settings").and_then(bencode::Value::as_str).unwrap_or_default();
     let path = Path::new(OsStr::from_bytes(bytes("path").unwrap_or_default()));
     let cache = bytes("cache").map(|bytes| Path::new(OsStr::from_bytes(bytes)));
-    let level = message.get("level").and_then(bencode::Value::as_int).unwrap_or_default();
     bound_memory(number("memory").unwrap_or_default())?;
-    let handle = host::far_host(calls.clone());
     // A program that runs this has set no logger before.
-    let _ = log::set_boxed_logger(Box::new(Forward(handle.clone())));
-    set_log_level(u8::try_from(level).unwrap_or_default());
+    let _ = log::set_logger(&LOG);
+    set_log_level(level(&message));
     let file = PluginFile::read(path).map_err(|problem| problem.to_string())?;
     let image = file.image(cache).map_err(|problem| problem.to_string())?;
     LOADED.lock().unwrap_or_else(PoisonError::into_inner).replace(image.root);
-    let session = image.root.init(handle, settings, log::max_level())?;
     let mut reply = bencode::Dict::new();
-    reply
-        .bytes("name", &file.manifest.name)
-        .bytes("version", &file.manifest.version)
-        .bytes("hooks", session.hooks().to_ne_bytes());
-    Ok((Served::new(session), reply.encode()))
+    reply.bytes("name", &file.manifest.name).bytes("version", &file.manifest.version);
+    Ok(reply.encode())
+}
+
+/// Makes the session object of what was loaded.
+fn create(message: &[u8], calls: &Arc<Calls>) -> Result<SessionObj, String> {
+    let message = bencode::decode(message).map_err(|error| error.to_string())?;
+    let settings = message.get("settings").and_then(bencode::Value::as_str).unwrap_or_default();
+    let handle = host::far_host(calls.clone());
+    let _ = LOG.0.set(handle.clone());
+    set_log_level(level(&message));
+    let root = *LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    root.ok_or("nothing is loaded")?.init(handle, settings, log::max_level())
+}
+
+fn level(message: &bencode::Value<'_>) -> u8 {
+    let level = message.get("level").and_then(bencode::Value::as_int).unwrap_or_default();
+    u8::try_from(level).unwrap_or_default()
 }
 
 /// Bounds this process's memory. Where the system is short of it all the same, this process is to go first.
@@ -233,8 +244,10 @@ fn set_log_level(number: u8) {
     }
 }
 
-/// This process's own log.
-struct Forward(Host);
+static LOG: Forward = Forward(OnceLock::new());
+
+/// This process's own log. Before there is an instance its lines are printed, which the host's process logs.
+struct Forward(OnceLock<Host>);
 
 impl log::Log for Forward {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
@@ -242,8 +255,10 @@ impl log::Log for Forward {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            host::forward_log(&self.0, record);
+        match self.0.get() {
+            _ if !self.enabled(record.metadata()) => (),
+            Some(host) => host::forward_log(host, record),
+            None => eprintln!("{}", record.args()),
         }
     }
 

@@ -4,24 +4,26 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// What a message is. The host's process sends the first four and `ANSWER`, the plugin's the others.
+/// What a message is. The host's process sends the first five, the plugin's the others.
 pub(super) mod kind {
-    /// What to run.
-    pub(crate) const START: u8 = 0;
+    /// What to load.
+    pub(crate) const LOAD: u8 = 0;
     /// A request for the plugin's objects.
     pub(crate) const REQUEST: u8 = 1;
     /// Which lines of the log to make.
     pub(crate) const LOG_LEVEL: u8 = 2;
     /// The answer to a question.
     pub(crate) const ANSWER: u8 = 3;
-    /// It is done: the reply to each of the first three.
-    pub(crate) const REPLY: u8 = 4;
+    /// Make the instance of what was loaded.
+    pub(crate) const CREATE: u8 = 4;
+    /// It is done: the reply to each of them but `ANSWER`.
+    pub(crate) const REPLY: u8 = 5;
     /// It cannot be done, and why.
-    pub(crate) const FAILED: u8 = 5;
+    pub(crate) const FAILED: u8 = 6;
     /// A question through a hook's context.
-    pub(crate) const ASK_IN_HOOK: u8 = 6;
+    pub(crate) const ASK_IN_HOOK: u8 = 7;
     /// A question through a `Host` handle.
-    pub(crate) const ASK: u8 = 7;
+    pub(crate) const ASK: u8 = 8;
 }
 
 /// Why no message came or went.

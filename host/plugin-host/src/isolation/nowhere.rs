@@ -14,23 +14,28 @@ pub(crate) struct Launch<'a> {
     pub(crate) path: &'a Path,
     pub(crate) manifest: &'a Manifest,
     pub(crate) cache_dir: Option<&'a Path>,
-    pub(crate) settings: &'a str,
     pub(crate) isolation: Isolation,
 }
 
 /// A process that cannot be.
-pub(crate) struct Process;
+pub(crate) enum Process {}
 
 impl Process {
-    pub(crate) fn start(_: &Launch<'_>, _: &Arc<InstanceHandle>) -> Result<(Weak<Self>, SessionObj), String> {
+    pub(crate) fn load(_: &Launch<'_>) -> Result<Self, String> {
         Err("plugins run in processes of their own on Unix alone; take isolation out of its settings".to_owned())
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        0
+    pub(crate) fn create(self, _: &str, _: &Arc<InstanceHandle>) -> Result<(Weak<Self>, SessionObj), String> {
+        match self {}
     }
 
-    pub(crate) fn set_log_level(&self, _: log::LevelFilter) {}
+    pub(crate) fn id(&self) -> u32 {
+        match *self {}
+    }
+
+    pub(crate) fn set_log_level(&self, _: log::LevelFilter) {
+        match *self {}
+    }
 }
 
 /// Runs a plugin for the process that started this one: on Unix alone.

@@ -31,18 +31,18 @@ pub(crate) struct Launch<'a> {
     pub(crate) manifest: &'a Manifest,
     /// Where private copies are made.
     pub(crate) cache_dir: Option<&'a Path>,
-    /// The plugin's table as TOML text.
-    pub(crate) settings: &'a str,
     pub(crate) isolation: Isolation,
 }
 
-/// A running process with one instance of a plugin.
+/// A running process that has loaded a plugin, and has one instance of it at most.
 pub(crate) struct Process {
     isolation: Isolation,
     hooks: Mutex<Frames>,
     life: Arc<Life>,
     /// The instance's handle: what the plugin asks through its `Host` within a hook.
-    host: Host,
+    host: OnceLock<Host>,
+    /// What it prints, until there is an instance and a thread that serves it.
+    unserved: Mutex<Option<Printed>>,
     ids: AtomicU64,
     /// It was said which hooks are off.
     told: AtomicBool,
@@ -61,62 +61,76 @@ struct Life {
     end: OnceLock<String>,
 }
 
-/// How long starting may take: the program is loaded, the library is read, copied and mapped.
+/// What is said to be at work before there are hooks.
+const LOAD: &str = "load";
+const CREATE: &str = "create";
+
+/// How long each of these may take: the program is loaded, the library is read, copied and mapped; the plugin begins.
 const START: Duration = Duration::from_secs(10);
 /// How long stopping its threads may take.
 const STOP: Duration = Duration::from_secs(2);
 
 impl Process {
-    /// Starts a process with an instance of a plugin, whose handle is `handle`, and returns its session object. It ends with the last of its objects.
-    pub(crate) fn start(launch: &Launch<'_>, handle: &Arc<InstanceHandle>) -> Result<(Weak<Self>, SessionObj), String> {
+    /// Starts a process and has it load a plugin. That takes long: do it on a thread that may wait.
+    pub(crate) fn load(launch: &Launch<'_>) -> Result<Self, String> {
         let failed = |error: io::Error| format!("no process for it: {}: {error}", launch.program.display());
-        let (hooks, calls, child) = spawn(launch.program, &launch.manifest.name).map_err(failed)?;
-        let process = Self::attend(launch, handle, hooks, calls, child).map_err(failed)?;
-        let process = Arc::new(process);
-        let reply = process.converse("create", kind::START, &start_message(launch), &mut |_| None);
-        let hooks = match reply {
-            Ok((kind::REPLY, reply)) => started(&reply, launch.manifest),
-            Ok((_, reason)) => Err(String::from_utf8_lossy(&reason).into_owned()),
-            Err(reason) => Err(reason),
-        };
-        let hooks = hooks?;
-        process.patience(launch.isolation.deadline);
-        Ok((Arc::downgrade(&process), host::remote_session(process, hooks)))
-    }
-
-    /// Takes charge of a child, which is killed if that is not possible.
-    fn attend(
-        launch: &Launch<'_>,
-        handle: &Arc<InstanceHandle>,
-        hooks: UnixStream,
-        calls: UnixStream,
-        mut child: Child,
-    ) -> io::Result<Self> {
-        let text = child.stderr.take();
-        let life = Arc::new(Life {
+        let (hooks, calls, mut child) = spawn(launch.program, &launch.manifest.name).map_err(failed)?;
+        let printed = Printed { pipe: child.stderr.take(), line: Vec::new() };
+        let life = Life {
             name: launch.manifest.name.clone(),
             child: Mutex::new(child),
-            calls: calls.try_clone()?,
+            calls,
             at_work: Mutex::new(None),
             closing: AtomicBool::new(false),
             end: OnceLock::new(),
-        });
-        let (attended, handle_of_threads) = (life.clone(), handle.clone());
-        let serve = move || attended.serve(&handle_of_threads, Frames::new(calls), text);
-        if let Err(error) = thread::Builder::new().name("reef-plugin".to_owned()).spawn(serve) {
-            life.kill();
-            return Err(error);
-        }
+        };
         let process = Self {
             isolation: launch.isolation,
             hooks: Mutex::new(Frames::new(hooks)),
-            life,
-            host: Host::from_shared(handle.clone()),
+            life: Arc::new(life),
+            host: OnceLock::new(),
+            unserved: Mutex::new(Some(printed)),
             ids: AtomicU64::new(1),
             told: AtomicBool::new(false),
         };
         process.patience(START);
+        let reply = process.order(LOAD, kind::LOAD, &load_message(launch))?;
+        check_loaded(&reply, launch.manifest)?;
         Ok(process)
+    }
+
+    /// Makes an instance, whose handle is `handle` and whose table is `settings` as TOML text, and returns its session object. The process ends
+    /// with the last of its objects.
+    pub(crate) fn create(
+        self,
+        settings: &str,
+        handle: &Arc<InstanceHandle>,
+    ) -> Result<(Weak<Self>, SessionObj), String> {
+        self.attend(handle).map_err(|error| format!("its process is of no use: {error}"))?;
+        let process = Arc::new(self);
+        let reply = process.order(CREATE, kind::CREATE, &create_message(settings))?;
+        let hooks = reply.try_into().map(u64::from_ne_bytes).map_err(|_| process.broken(CREATE))?;
+        process.patience(process.isolation.deadline);
+        Ok((Arc::downgrade(&process), host::remote_session(process, hooks)))
+    }
+
+    /// Has a thread serve the process from here on.
+    fn attend(&self, handle: &Arc<InstanceHandle>) -> io::Result<()> {
+        let calls = Frames::new(self.life.calls.try_clone()?);
+        let _ = self.host.set(Host::from_shared(handle.clone()));
+        let Some(printed) = lock(&self.unserved).take() else { return Ok(()) };
+        let (life, handle) = (self.life.clone(), handle.clone());
+        let serve = move || life.serve(&handle, calls, printed);
+        let spawned = thread::Builder::new().name("reef-plugin".to_owned()).spawn(serve);
+        spawned.map(drop).inspect_err(|_| drop(self.life.reap()))
+    }
+
+    /// Has the process do something before there is an instance; an error is the reason why there will be none.
+    fn order(&self, what: &'static str, kind: u8, message: &[u8]) -> Result<Vec<u8>, String> {
+        match self.converse(what, kind, message, &mut |_| None)? {
+            (kind::REPLY, reply) => Ok(reply),
+            (_, reason) => Err(String::from_utf8_lossy(&reason).into_owned()),
+        }
     }
 
     /// The process's number.
@@ -145,7 +159,7 @@ impl Process {
         }
         *lock(&self.life.at_work) = Some(what);
         let limit = match what {
-            "create" => START,
+            LOAD | CREATE => START,
             "abort" => STOP.max(self.isolation.deadline),
             _ => self.isolation.deadline,
         };
@@ -178,7 +192,7 @@ impl Process {
                 kind::REPLY | kind::FAILED => return Ok((kind, body)),
                 _ if begin.elapsed() > limit => return Err(Fault::TooLate),
                 kind::ASK_IN_HOOK => answer(&body),
-                kind::ASK => host::answer(&self.host, &body),
+                kind::ASK => self.host.get().and_then(|host| host::answer(host, &body)),
                 _ => None,
             };
             frames.send(kind::ANSWER, &answered.ok_or(Fault::Nonsense)?)?;
@@ -225,6 +239,10 @@ impl Drop for Process {
         self.life.closing.store(true, Ordering::SeqCst);
         // The thread that serves it sees the end, and kills what is left.
         let _ = self.life.calls.shutdown(Shutdown::Both);
+        if let Some(printed) = lock(&self.unserved).take() {
+            let _ = self.life.reap();
+            printed.drain(&self.life.name);
+        }
     }
 }
 
@@ -276,9 +294,8 @@ impl Life {
     }
 
     /// Answers the plugin's threads and logs what its process prints, until that ends; then says so.
-    fn serve(&self, handle: &Arc<InstanceHandle>, mut calls: Frames, text: Option<ChildStderr>) {
+    fn serve(&self, handle: &Arc<InstanceHandle>, mut calls: Frames, mut printed: Printed) {
         let host = Host::from_shared(handle.clone());
-        let mut printed = Printed { pipe: text, line: Vec::new() };
         while self.serve_next(&host, &mut calls, &mut printed) {}
         let _ = self.calls.shutdown(Shutdown::Both);
         let what = *lock(&self.at_work);
@@ -378,12 +395,11 @@ fn spawn(program: &Path, name: &str) -> io::Result<(UnixStream, UnixStream, Chil
     Ok((hooks, calls, child))
 }
 
-fn start_message(launch: &Launch<'_>) -> Vec<u8> {
+fn load_message(launch: &Launch<'_>) -> Vec<u8> {
     let mut message = bencode::Dict::new();
     message
         .bytes("version", host::wire_version().to_ne_bytes())
         .bytes("path", launch.path.as_os_str().as_bytes())
-        .bytes("settings", launch.settings)
         .bytes("memory", launch.isolation.memory.to_ne_bytes())
         .int("level", log::max_level() as i64);
     if let Some(cache) = launch.cache_dir {
@@ -392,15 +408,20 @@ fn start_message(launch: &Launch<'_>) -> Vec<u8> {
     message.encode()
 }
 
-/// The hooks of the session object that was made, if it is that of the file that was checked here.
-fn started(reply: &[u8], manifest: &Manifest) -> Result<u64, String> {
+fn create_message(settings: &str) -> Vec<u8> {
+    let mut message = bencode::Dict::new();
+    message.bytes("settings", settings).int("level", log::max_level() as i64);
+    message.encode()
+}
+
+/// Whether what was loaded is the file that was checked here.
+fn check_loaded(reply: &[u8], manifest: &Manifest) -> Result<(), String> {
     let reply = bencode::decode(reply).map_err(|error| format!("its process answers nonsense: {error}"))?;
     let text = |key| reply.get(key).and_then(bencode::Value::as_str).unwrap_or_default();
-    if (text("name"), text("version")) != (manifest.name.as_str(), manifest.version.as_str()) {
-        return Err("its file was changed while it was loaded: load it again".to_owned());
+    if (text("name"), text("version")) == (manifest.name.as_str(), manifest.version.as_str()) {
+        return Ok(());
     }
-    let hooks = reply.get("hooks").and_then(bencode::Value::as_bytes).and_then(|bytes| bytes.try_into().ok());
-    hooks.map(u64::from_ne_bytes).ok_or_else(|| "its process answers nonsense".to_owned())
+    Err("its file was changed while it was loaded: load it again".to_owned())
 }
 
 /// How a process ended, for "its process …".

@@ -9,7 +9,7 @@ mod life;
 mod rig;
 mod worst;
 
-use reef_plugin_host::Isolation;
+use reef_plugin_host::{Isolation, PLUGIN_PROCESS};
 use reef_tests::program::reef;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Every plugin runs in a process of its own, with so much time that a busy machine does not matter: but for `hasty`. `blockless` is
-/// not asked about blocks.
+/// not asked about blocks, and what is to run `programless` is another program.
 fn isolation(plugins: &[(&str, &str)]) -> (BTreeMap<String, Isolation>, Option<PathBuf>) {
     // A second logger is refused, and the first stays.
     if log::set_logger(&Keep).is_ok() {
@@ -29,7 +29,8 @@ fn isolation(plugins: &[(&str, &str)]) -> (BTreeMap<String, Isolation>, Option<P
         block_hooks: name != "blockless",
     };
     let isolation = plugins.iter().map(|(name, _)| ((*name).to_owned(), isolated(name)));
-    (isolation.collect(), Some(reef()))
+    let is_other = plugins.iter().any(|(name, _)| *name == "programless");
+    (isolation.collect(), Some(if is_other { PathBuf::from("/bin/true") } else { reef() }))
 }
 
 /// Waits for something that takes a moment on an idle machine.
@@ -47,6 +48,24 @@ fn is_running(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let state = status.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Our processes for a plugin of this name, which no other test may have.
+fn processes(name: &str) -> Vec<u32> {
+    let arguments = format!("\0{PLUGIN_PROCESS}\0{name}\0");
+    let all = std::fs::read_dir("/proc").expect("Linux lists them").flatten();
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_it = |number: &u32| {
+        let line = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        line.ends_with(arguments.as_bytes()) && parent(*number) == Some(std::process::id())
+    };
+    numbers.filter(is_it).collect()
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, rest) = status.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());

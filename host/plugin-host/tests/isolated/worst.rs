@@ -1,9 +1,10 @@
 //! What a plugin can do at its worst, which nothing but a process of its own contains.
 
 use crate::rig::{PEER, Rig};
-use crate::{is_running, lines, wait_until};
+use crate::{is_running, lines, processes, wait_until};
 use reef_engine::Hooks as _;
 use reef_engine::hooks::{PeerEvent, SessionEvent, TorrentEvent, Verdict, peer_bits};
+use reef_plugin_host::Change;
 use std::fs::{self, File};
 
 /// The number of a plugin's process.
@@ -122,6 +123,44 @@ fn what_does_not_start_is_one_line() {
 }
 
 #[test]
+fn a_program_that_is_no_reef_is_one_line() {
+    let rig = Rig::new(&[("programless", "")]);
+    let [error] = rig.errors.as_slice() else { panic!("one error is awaited: {:?}", rig.errors) };
+    assert!(error.ends_with("plugin programless did not start: its process exited with status 0 in load"), "{error}");
+}
+
+#[test]
+fn a_process_is_started_where_the_file_is_opened_and_the_session_does_not_wait_for_it() {
+    let mut rig = Rig::connected(&[("opened", "")]);
+    let old = process(&rig, "opened");
+    let image = rig.version("opened", "0.2.0");
+    let two = processes("opened");
+    let [new] = two.iter().filter(|number| **number != old).copied().collect::<Vec<_>>()[..] else {
+        panic!("one more than {old} is awaited: {two:?}")
+    };
+    rig.change(Change::Replace(image)).expect("it is good");
+    assert_eq!(process(&rig, "opened"), new);
+    // One whose image is of no use to anybody.
+    drop(rig.version("opened", "0.3.0"));
+    wait_until(|| processes("opened") == [new]);
+}
+
+#[test]
+fn a_process_that_ends_while_it_waits_for_its_instance_leaves_the_version_before() {
+    let mut rig = Rig::connected(&[("waits", "")]);
+    let old = process(&rig, "waits");
+    let image = rig.version("waits", "0.2.0");
+    for number in processes("waits").into_iter().filter(|number| *number != old) {
+        let number = rustix::process::Pid::from_raw(number.cast_signed()).expect("a process");
+        rustix::process::kill_process(number, rustix::process::Signal::KILL).expect("it is ours");
+    }
+    let error = rig.change(Change::Replace(image)).expect_err("there is no process");
+    let reason = "plugin waits was not replaced, the version before goes on: ";
+    assert!(error.contains(reason) && error.contains("its process was ended by SIGKILL in create"), "{error}");
+    assert_eq!(process(&rig, "waits"), old);
+}
+
+#[test]
 fn hooks_about_blocks_are_off_unless_they_are_asked_for() {
     let mask = |name| {
         let mut rig = Rig::new(&[(name, "")]);
@@ -139,7 +178,7 @@ fn a_process_ends_with_its_objects() {
     let mut rig = Rig::connected(&[("one", ""), ("two", "")]);
     let processes = [process(&rig, "one"), process(&rig, "two")];
     assert!(processes.into_iter().all(is_running));
-    rig.change(reef_plugin_host::Change::Withdraw("one".to_owned())).expect("it takes part");
+    rig.change(Change::Withdraw("one".to_owned())).expect("it takes part");
     wait_until(|| !is_running(processes[0]));
     assert!(is_running(processes[1]));
     drop(rig);
