@@ -4,7 +4,8 @@
 //! has an end: if the commands are slower than the events, events are left out and the log says so.
 
 use reef_plugin_api::{
-    Alert, Flow, HookResult, Host, PluginError, SessionCx, SessionPlugin, Settings, export_plugin, hooks, spawn,
+    Alert, Flow, HookResult, Host, PluginError, SessionCx, SessionPlugin, Settings, bencode, export_plugin, hooks,
+    spawn,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 struct Rules {
     /// The alerts, by name: `torrent_finished`, `torrent_error`, … `*` is every one.
     on: Vec<String>,
-    /// A program and its arguments; the event is in its environment.
+    /// A program and its arguments; the event is in its environment, and as JSON in its input.
     command: Vec<String>,
     /// Where JSON is posted to; `http` alone.
     url: Option<String>,
@@ -68,6 +69,9 @@ impl SessionPlugin for EventHooks {
             "message": alert.message(),
             "info_hash": hash,
             "micros": cx.now(),
+            "category": alert.category(),
+            "torrent": alert.torrent().map(|torrent| torrent.0),
+            "fields": fields(alert.data()),
         });
         match self.queue.as_ref().map(|queue| queue.try_send(event)) {
             Some(Err(TrySendError::Full(_))) => {
@@ -93,6 +97,27 @@ impl SessionPlugin for EventHooks {
 
 export_plugin!(EventHooks);
 
+/// An alert's fields by name. Those of other plugins' alerts may be any bencoded dictionary; what is none has no fields.
+fn fields(data: &[u8]) -> Value {
+    match bencode::decode(data) {
+        Ok(dict) if dict.as_dict().is_some() => to_json(&dict),
+        _ => json!({}),
+    }
+}
+
+/// Bytes that are no text become hexadecimal. Depth and count have a bound since they were decoded.
+fn to_json(value: &bencode::Value<'_>) -> Value {
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).map_or_else(|_| hex(bytes), str::to_owned);
+    match value.kind() {
+        bencode::Kind::Int(number) => json!(number),
+        bencode::Kind::Bytes(bytes) => Value::String(text(bytes)),
+        bencode::Kind::List(items) => items.iter().map(to_json).collect(),
+        bencode::Kind::Dict(entries) => {
+            Value::Object(entries.iter().map(|(key, value)| (text(key), to_json(value))).collect())
+        }
+    }
+}
+
 /// The thread: one event after the other, until there can be no more.
 fn work(command: &[String], target: Option<&Target>, events: &Receiver<Value>) {
     for event in events {
@@ -109,19 +134,31 @@ fn work(command: &[String], target: Option<&Target>, events: &Receiver<Value>) {
     }
 }
 
-/// Runs the command with the event in its environment. Nothing of an event becomes an argument or passes a shell: what a
-/// torrent is called is a stranger's choice.
+/// Runs the command with the event in its environment and its input. Nothing of an event becomes an argument or passes a
+/// shell: what a torrent is called is a stranger's choice.
 fn run(command: &[String], event: &Value) -> std::io::Result<()> {
     let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let text = |key: &str| event[key].as_str().unwrap_or_default().replace('\0', "");
-    let status = Command::new(program)
+    let text = |key: &str| match &event[key] {
+        Value::String(text) => text.replace('\0', ""),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    };
+    let mut child = Command::new(program)
         .args(arguments)
         .env("REEF_EVENT", text("event"))
         .env("REEF_MESSAGE", text("message"))
         .env("REEF_INFO_HASH", text("info_hash"))
-        .stdin(Stdio::null())
+        .env("REEF_KIND", text("kind"))
+        .env("REEF_CATEGORY", text("category"))
+        .env("REEF_TORRENT", text("torrent"))
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .status()?;
+        .spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        // A command that does not read it is as good.
+        let _ = writeln!(input, "{event}");
+    }
+    let status = child.wait()?;
     if !status.success() {
         log::warn!("{program}: {status}");
     }
@@ -178,6 +215,20 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_json_whatever_they_are() {
+        let check = |data: &[u8], expected: Value| assert_eq!(fields(data), expected, "{}", data.escape_ascii());
+        check(
+            b"d4:code7:no_room4:listl1:ai7ee5:piecei-3e3:rawd1:\xff2:\x00\xffee",
+            json!({
+                "code": "no_room", "list": ["a", 7], "piece": -3, "raw": { "ff": "00ff" },
+            }),
+        );
+        check(b"", json!({}));
+        check(b"i7e", json!({}));
+        check(b"d4:code", json!({}));
+    }
 
     #[test]
     fn urls_name_a_host_a_port_and_a_path() {

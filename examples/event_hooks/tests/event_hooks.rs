@@ -39,29 +39,55 @@ fn a_chosen_alert_is_posted_as_json() {
     let mut session = host.start::<EventHooks>(&settings).expect("good settings");
     for what in ["peer_connected", "torrent_finished"] {
         let alert = Alert::new(7, 0x40, what, "a \"film\" is there").with_torrent(TorrentId(1));
+        let alert = alert.with_data(b"d4:name6:a film7:torrenti1ee");
         session.on_alert(&host.session_call(), &alert);
     }
     let body: serde_json::Value = serde_json::from_str(&serve_one(&listener)).expect("JSON");
-    assert_eq!(body["event"], "torrent_finished");
-    assert_eq!(body["message"], "a \"film\" is there");
-    assert_eq!(body["info_hash"], "ab".repeat(20));
+    let expected = serde_json::json!({
+        "event": "torrent_finished",
+        "kind": 7,
+        "category": 0x40,
+        "message": "a \"film\" is there",
+        "info_hash": "ab".repeat(20),
+        "micros": body["micros"].as_u64().expect("a time"),
+        "torrent": 1,
+        "fields": { "name": "a film", "torrent": 1 },
+    });
+    assert_eq!(body, expected);
     session.abort(&host.session_call());
     assert_eq!(host.log_lines(), Vec::<String>::new());
+}
+
+/// Runs a shell's script for this alert, and returns what it wrote to `$OUT`.
+#[cfg(unix)]
+fn run_script(name: &str, script: &str, alert: &Alert<'_>) -> String {
+    let file = std::env::temp_dir().join(format!("reef-event-hooks-{name}-{}", std::process::id()));
+    let host = FakeHost::new();
+    let script = format!("OUT='{}'; {script}", file.display());
+    let settings = format!("on = [\"*\"]\ncommand = [\"sh\", \"-c\", {script:?}]");
+    let mut session = host.start::<EventHooks>(&settings).expect("good settings");
+    session.on_alert(&host.session_call(), alert);
+    session.abort(&host.session_call());
+    assert_eq!(host.log_lines(), Vec::<String>::new());
+    let written = std::fs::read_to_string(&file).expect("the command ran");
+    std::fs::remove_file(&file).expect("removed");
+    written
 }
 
 #[cfg(unix)]
 #[test]
 fn a_command_gets_the_event_in_its_environment() {
-    let file = std::env::temp_dir().join(format!("reef-event-hooks-{}", std::process::id()));
-    let host = FakeHost::new();
-    let script = format!("printf '%s: %s' \"$REEF_EVENT\" \"$REEF_MESSAGE\" > '{}'", file.display());
-    let settings = format!("on = [\"*\"]\ncommand = [\"sh\", \"-c\", {script:?}]");
-    let mut session = host.start::<EventHooks>(&settings).expect("good settings");
-    session.on_alert(&host.session_call(), &Alert::new(7, 1, "torrent_error", "$(oops); disk full"));
-    session.abort(&host.session_call());
-    let written = std::fs::read_to_string(&file).expect("the command ran");
-    std::fs::remove_file(&file).expect("removed");
-    assert_eq!(written, "torrent_error: $(oops); disk full");
+    let script = "printf '%s: %s' \"$REEF_EVENT $REEF_KIND $REEF_CATEGORY $REEF_TORRENT\" \"$REEF_MESSAGE\" > \"$OUT\"";
+    let alert = Alert::new(7, 1, "torrent_error", "$(oops); disk full").with_torrent(TorrentId(3));
+    assert_eq!(run_script("environment", script, &alert), "torrent_error 7 1 3: $(oops); disk full");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_gets_all_of_the_event_in_its_input() {
+    let alert = Alert::new(7, 1, "torrent_error", "disk full").with_data(b"d10:error_code7:no_roome");
+    let body: serde_json::Value = serde_json::from_str(&run_script("input", "cat > \"$OUT\"", &alert)).expect("JSON");
+    assert_eq!((&body["torrent"], &body["fields"]["error_code"]), (&serde_json::Value::Null, &"no_room".into()));
 }
 
 #[test]
