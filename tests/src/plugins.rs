@@ -23,13 +23,27 @@ pub fn plugin_library(package: &str) -> PathBuf {
 /// # Panics
 /// If it does not build, or cannot be written.
 pub fn write_evil(folder: &Path, name: &str, version: &str) -> PathBuf {
-    let mut bytes = fs::read(plugin_library("evil-plugin")).expect("it was built");
-    let is_manifest =
-        |at: &usize| bytes[*at..].starts_with(b"\x7freef-plugin-v1\n") && bytes[at + 32..].starts_with(b"evil\0");
-    let at = (0..bytes.len() - 256).step_by(64).find(is_manifest).expect("it has a manifest") + 32;
+    write_copy("evil-plugin", "evil", folder, name, version)
+}
+
+/// Writes the plugin that has every hook, and does nothing in any, into a folder under another name.
+///
+/// # Panics
+/// If it does not build, or cannot be written.
+pub fn write_every_hook(folder: &Path, name: &str) -> PathBuf {
+    write_copy("every-hook-plugin", "every_hook", folder, name, "0.1.0")
+}
+
+/// A plugin's name and version stand in its manifest: sixteen bytes of magic, sixteen of numbers, and these as text.
+fn write_copy(package: &str, own_name: &str, folder: &Path, name: &str, version: &str) -> PathBuf {
+    let mut bytes = fs::read(plugin_library(package)).expect("it was built");
+    let begins = |at: usize, text: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(text));
+    let named = format!("{own_name}\0");
+    let is_manifest = |at: &usize| begins(*at, b"\x7freef-plugin-v1\n") && begins(at + 32, named.as_bytes());
+    let at = (0..bytes.len()).step_by(64).find(is_manifest).expect("it has a manifest") + 32;
+    let own = (at..at + 224).find(|at| begins(*at, b"0.1.0")).expect("it has a version");
     bytes[at..at + 64].fill(0);
     bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
-    let own = (at..at + 224).find(|at| bytes[*at..].starts_with(b"0.1.0")).expect("it has a version");
     bytes[own..own + 5].copy_from_slice(version.as_bytes());
     let path = folder.join(format!("lib{name}.so"));
     fs::write(&path, bytes).expect("the folder is writable");

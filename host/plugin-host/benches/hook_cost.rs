@@ -1,11 +1,15 @@
-//! What a hook costs: `cargo bench -p reef-plugin-host`. Prints nanoseconds a call, the best of five rounds.
+//! What a hook costs: one that nobody has, one that does nothing in one plugin and in eight, and one in a process of its own.
+//!
+//! `cargo bench -p reef-plugin-host --bench hook_cost`. Real plugin libraries are called as the session calls them.
 
 #[path = "../tests/real/rig.rs"]
 #[allow(dead_code, reason = "tests use the rest")]
 mod rig;
 
+use criterion::{Criterion, SamplingMode};
 use reef_engine::hooks::{ExtendedMessage, PeerEvent, Verdict};
 use reef_plugin_host::{Change, Isolation, PLUGIN_PROCESS, own_program, run_plugin_process};
+use reef_tests::plugins::write_every_hook;
 use rig::Rig;
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -23,56 +27,98 @@ fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|first| first == PLUGIN_PROCESS) {
         return run_plugin_process();
     }
-    // `cargo test` runs this too, to see that it works.
-    let calls = if std::env::args().any(|arg| arg == "--bench") { 2_000_000 } else { 1000 };
-    let quiet = "quiet = true\nclaim = \"x_bench\"";
-    measure("no plugin at the peer", calls, &mut Rig::connected(&[]), PeerEvent::Have);
-    let mut one = Rig::connected(&[("evil", quiet)]);
-    one.handshake();
-    measure("a hook that one plugin implements", calls, &mut one, PeerEvent::Have);
-    measure("a hook that it does not (engines test the mask before)", calls, &mut one, |_| PeerEvent::Choke);
-    let payload = bytes::Bytes::from_static(b"abc");
-    let message = |_| PeerEvent::Extended(ExtendedMessage { name: "x_other", payload: &payload });
-    measure("a message of somebody else", calls, &mut one, message);
-    let mut three = Rig::connected(&[("aaa", quiet), ("bbb", quiet), ("ccc", quiet)]);
-    measure("a hook that three plugins implement", calls, &mut three, PeerEvent::Have);
-    apart(calls / 1000, quiet);
+    let mut criterion = Criterion::default().configure_from_args();
+    here(&mut criterion);
+    apart(&mut criterion);
+    criterion.final_summary();
     ExitCode::SUCCESS
 }
 
-/// The same where the plugin runs in a process of its own.
-fn apart(calls: u32, quiet: &str) {
-    let mut apart = Rig::connected(&[("apart", quiet)]);
-    apart.handshake();
-    measure("a hook in a process of its own", calls, &mut apart, PeerEvent::Have);
+/// A peer, and plugins that want these events of it.
+struct Asked {
+    rig: Rig,
+    wanted: u64,
+}
+
+impl Asked {
+    fn of(mut rig: Rig) -> Self {
+        assert_eq!(rig.errors, [""; 0]);
+        let (_, wanted) = rig.add();
+        rig.handshake();
+        Self { rig, wanted }
+    }
+
+    /// Plugins that have every hook and do nothing in any.
+    fn without_work(names: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        names.iter().for_each(|name| drop(write_every_hook(folder.path(), name)));
+        let plugins: Vec<(&str, &str)> = names.iter().map(|name| (*name, "")).collect();
+        Self::of(Rig::of_folder(folder, &plugins, BTreeMap::new()))
+    }
+
+    /// What the session does with an event: whoever wants none of its kind is not called.
+    fn ask(&mut self, event: &PeerEvent<'_>) -> Verdict {
+        let event = black_box(event);
+        if black_box(self.wanted) & event.bit() == 0 { Verdict::Pass } else { self.rig.peer(event) }
+    }
+}
+
+/// Plugins in this process.
+fn here(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a hook");
+    let mut one = Asked::of(Rig::new(&[("one", "quiet = true\nclaim = \"x_bench\"")]));
+    assert_eq!(one.wanted & PeerEvent::Choke.bit(), 0);
+    group.bench_function("that nobody has", |b| b.iter(|| one.ask(&PeerEvent::Choke)));
+    let payload = bytes::Bytes::from_static(b"abc");
+    let message = PeerEvent::Extended(ExtendedMessage { name: "x_other", payload: &payload });
+    group.bench_function("a message that nobody claimed", |b| b.iter(|| one.ask(&message)));
+    for names in [&["a"][..], &["a", "b", "c", "d", "e", "f", "g", "h"]] {
+        let mut plugins = Asked::without_work(names);
+        let label = format!("that does nothing, plugins: {}", names.len());
+        group.bench_function(label, |b| b.iter(|| plugins.ask(&PeerEvent::Have(7))));
+    }
+    group.finish();
+}
+
+/// A plugin in a process of its own.
+fn apart(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a hook in a process of its own");
+    let mut plugin = Asked::without_work(&["apart"]);
+    group.bench_function("that does nothing", |b| b.iter(|| plugin.ask(&PeerEvent::Have(7))));
     let bytes = bytes::Bytes::from(vec![7; 16 << 10]);
-    let handshake = |_| PeerEvent::ExtensionHandshake(&bytes);
-    measure("a hook with 16 KiB in a process of its own", calls, &mut apart, handshake);
-    let mut asking = Rig::connected(&[("apart", "claim = \"x_bench\"")]);
-    measure("a hook there that posts an alert", calls, &mut asking, PeerEvent::Have);
-    replace(&mut apart);
+    group.bench_function("with 16 KiB", |b| b.iter(|| plugin.ask(&PeerEvent::ExtensionHandshake(&bytes))));
+    // Few enough that it is no flood.
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+    let mut posting = Asked::of(Rig::new(&[("apart", "")]));
+    group.bench_function("that posts an alert", |b| {
+        b.iter(|| {
+            let verdict = posting.ask(&PeerEvent::Have(7));
+            posting.rig.actions = reef_engine::Actions::default();
+            verdict
+        });
+    });
+    assert_eq!(posting.rig.quarantined("apart"), None);
+    group.finish();
+    replacement(c);
 }
 
 /// How long the session waits while a new version takes the place of one, with a process of its own each.
-fn replace(rig: &mut Rig) {
-    let mut best = Duration::MAX;
-    for _ in 0..5 {
-        let image = rig.version("apart", "0.2.0");
-        let start = Instant::now();
-        rig.change(Change::Replace(image)).expect("it is good");
-        best = best.min(start.elapsed());
-    }
-    println!("{:7.1} ms  a plugin in a process of its own replaced by another", best.as_secs_f64() * 1e3);
-}
-
-fn measure<'a>(what: &str, calls: u32, rig: &mut Rig, event: impl Fn(u32) -> PeerEvent<'a>) {
-    let mut best = f64::MAX;
-    for _ in 0..5 {
-        let start = Instant::now();
-        for n in 0..calls {
-            assert_eq!(black_box(rig.peer(&event(n))), Verdict::Pass);
-        }
-        best = best.min(start.elapsed().as_secs_f64() * 1e9 / f64::from(calls));
-    }
-    println!("{best:7.1} ns  {what}");
+fn replacement(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a plugin in a process of its own");
+    // What is not measured, the start of a process, takes far longer than what is.
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_millis(50));
+    let mut rig = Rig::connected(&[("apart", "quiet = true")]);
+    group.bench_function("replaced by another", |b| {
+        b.iter_custom(|times| {
+            let replace = |_| {
+                let image = rig.version("apart", "0.2.0");
+                let start = Instant::now();
+                rig.change(Change::Replace(image)).expect("it is good");
+                start.elapsed()
+            };
+            (0..times).map(replace).sum()
+        });
+    });
+    group.finish();
 }

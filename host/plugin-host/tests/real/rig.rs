@@ -81,6 +81,11 @@ impl Rig {
         for (name, _) in plugins {
             write_plugin(folder.path(), name);
         }
+        Self::of_folder(folder, plugins, saved)
+    }
+
+    /// The plugins of this folder, with these settings.
+    pub(crate) fn of_folder(folder: TempDir, plugins: &[(&str, &str)], saved: BTreeMap<String, Vec<u8>>) -> Self {
         let settings = plugins.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let cache_dir = Some(folder.path().join("cache"));
         // The program that includes this file says where its plugins run.
