@@ -30,7 +30,7 @@ enum Mapped {
     /// In this process.
     Here(&'static Image),
     /// In a process of its own, which waits for the instance and ends with this; or why there is none. `None` once it has its instance.
-    Apart(Mutex<Option<Result<Process, String>>>),
+    Apart(Mutex<Option<Result<Box<Process>, String>>>),
 }
 
 /// Reads plugin files as one host will start them, on any thread.
@@ -62,10 +62,11 @@ impl Loader {
     }
 
     /// A process that has loaded the plugin.
-    fn process(&self, path: &Path, manifest: &Manifest, isolation: Isolation) -> Result<Process, String> {
+    fn process(&self, path: &Path, manifest: &Manifest, isolation: Isolation) -> Result<Box<Process>, String> {
         let no_program = "this host has no program to run it in a process of its own: name one, or do not isolate it";
         let program = self.plugin_program.as_deref().ok_or_else(|| no_program.to_owned())?;
-        Process::load(&Launch { program, path, manifest, cache_dir: self.cache_dir.as_deref(), isolation })
+        let launch = Launch { program, path, manifest, cache_dir: self.cache_dir.as_deref(), isolation };
+        Process::load(&launch).map(Box::new)
     }
 }
 
@@ -88,7 +89,7 @@ impl PluginImage {
     }
 
     /// A process that has loaded it and has no instance: the one that waits, or another of this host.
-    pub(crate) fn process(&self, loader: &Loader, isolation: Isolation) -> Result<Process, String> {
+    pub(crate) fn process(&self, loader: &Loader, isolation: Isolation) -> Result<Box<Process>, String> {
         let waiting = match &self.mapped {
             Mapped::Here(_) => None,
             Mapped::Apart(process) => process.lock().unwrap_or_else(PoisonError::into_inner).take(),
