@@ -163,3 +163,26 @@ fn plugins_come_change_and_go_with_their_files() {
     wait(&mut alerts, |alert| matches!(alert, Alert::PluginWithdrawn { .. }));
     assert!(rt::block_on(session.plugins()).is_empty());
 }
+
+#[test]
+fn of_two_files_with_one_plugin_the_second_takes_part_when_the_first_is_removed() {
+    let [plugins, elsewhere] = [0; 2].map(|_| tempfile::tempdir().expect("a folder"));
+    let session = Arc::new(session_with(plugins.path(), "quiet = true", 0));
+    let mut alerts = session.subscribe(Category::ALL.0, 1000);
+    let _watch = PluginWatch::start(&session, &[plugins.path().to_owned()]).expect("it can be watched");
+    let loaded = |wanted: &'static str, of: &'static str| move |alert: &Alert| matches!(alert, Alert::PluginLoaded { plugin, version } if version == wanted && plugin == of);
+    let first = write_evil(plugins.path(), "one", "0.1.0");
+    wait(&mut alerts, loaded("0.1.0", "one"));
+    let second = plugins.path().join("libone-2.so");
+    fs::rename(write_evil(elsewhere.path(), "one", "0.2.0"), &second).expect("one file system");
+    // Files are looked at in the order of their names: when this one takes part, the one before was left out.
+    write_evil(plugins.path(), "two", "0.1.0");
+    wait(&mut alerts, |alert| {
+        assert!(!loaded("0.2.0", "one")(alert), "{alert}");
+        loaded("0.1.0", "two")(alert)
+    });
+    fs::remove_file(&first).expect("ours");
+    wait(&mut alerts, |alert| matches!(alert, Alert::PluginWithdrawn { plugin } if plugin == "one"));
+    wait(&mut alerts, loaded("0.2.0", "one"));
+    assert!(rt::block_on(session.plugins()).iter().any(|plugin| plugin.path == second));
+}

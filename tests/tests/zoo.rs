@@ -242,6 +242,25 @@ fn files_that_are_no_plugins_of_this_host_are_a_line_each_and_the_download_goes_
 }
 
 #[test]
+fn two_plugins_that_want_one_name_are_told_so() {
+    let zoo = Zoo::new();
+    let first = write_evil(zoo.plugins.path(), "one", "0.1.0");
+    write_evil(zoo.plugins.path(), "two", "0.1.0");
+    let tables = ["one", "two"].map(|name| format!("[plugins.{name}]\nquiet = true\nclaim = \"x_same\"\n"));
+    fs::write(zoo.plugins.path().join("reef.toml"), tables.concat()).expect("ours");
+    let again = zoo.plugins.path().join("libone_too.so");
+    fs::copy(&first, &again).expect("ours");
+    let said = zoo.run();
+    let left_out = format!("{}: plugin one is left out: {} was loaded first", text(&again), text(&first));
+    assert!(said.contains(&format!("warning: {left_out}")), "{said}");
+    let reason = "plugin one has claimed x_same messages: unload one of the two";
+    assert!(said.contains(&format!("reef: plugin two gets no x_same messages: {reason}")), "{said}");
+    let event = r#"{"event":"plugin_action_failed","plugin":"two","action":"claim x_same","code":"#;
+    assert!(said.lines().any(|line| line.starts_with(event) && line.contains(reason)), "{said}");
+    assert!(zoo.list().contains(&left_out));
+}
+
+#[test]
 fn a_file_that_is_overwritten_while_it_runs_changes_nothing() {
     let zoo = Zoo::with_evil("");
     // Slow enough that it is under way for a while.

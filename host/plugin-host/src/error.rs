@@ -108,4 +108,10 @@ impl LoadError {
     pub(crate) fn new(path: &Path, problem: impl Into<Problem>) -> Self {
         Self { path: path.to_owned(), problem: problem.into() }
     }
+
+    /// Whether a plugin of its name from another folder goes before it. That is usual; in one folder it is an accident.
+    #[must_use]
+    pub fn is_overruled(&self) -> bool {
+        matches!(&self.problem, Problem::Duplicate { first, .. } if first.parent() != self.path.parent())
+    }
 }

@@ -186,10 +186,8 @@ impl PluginHost {
             }
         }
         for error in &errors {
-            match error.problem {
-                Problem::Duplicate { .. } => log::info!("{error}"),
-                _ => log::warn!("{error}"),
-            }
+            let level = if error.is_overruled() { log::Level::Info } else { log::Level::Warn };
+            log::log!(level, "{error}");
         }
         errors
     }

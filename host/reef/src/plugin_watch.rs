@@ -91,7 +91,11 @@ impl Files {
             }
             match inspect(path) {
                 Ok(found) if is_overruled(session, &found.name, path) => {
-                    log::info!("{}: left out: another plugin {} was loaded before", path.display(), found.name);
+                    log::warn!(
+                        "{}: plugin {} is left out: another file with it was loaded first",
+                        path.display(),
+                        found.name
+                    );
                 }
                 Ok(_) => put_in(session, path),
                 Err(_) if !is_last => {
@@ -107,7 +111,12 @@ impl Files {
             let loaded = block_on(session.plugins()).into_iter().find(|plugin| plugin.path == path);
             if let Some(plugin) = loaded {
                 // One in quarantine takes no part any more.
-                let _ = block_on(session.change_plugin(Change::Withdraw(plugin.name)));
+                let _ = block_on(session.change_plugin(Change::Withdraw(plugin.name.clone())));
+                // Another file with a plugin of its name was left out until now.
+                let same_name = |path: &&PathBuf| inspect(path).is_ok_and(|found| found.name == plugin.name);
+                if let Some(other) = there.keys().find(same_name) {
+                    put_in(session, other);
+                }
             }
         }
         self.known = there;

@@ -49,6 +49,9 @@ fn specific(alert: &Alert) -> Value {
         Alert::PluginLoaded { plugin, version } => json!({ "plugin": plugin, "version": version }),
         Alert::PluginQuarantined { plugin, reason } => json!({ "plugin": plugin, "reason": reason }),
         Alert::PluginWithdrawn { plugin } => json!({ "plugin": plugin }),
+        Alert::PluginActionFailed { plugin, action, error } => {
+            json!({ "plugin": plugin, "action": action, "code": error.code.number(), "error": error.code.name() })
+        }
         Alert::PluginStuck { plugin, hook, seconds } => json!({ "plugin": plugin, "hook": hook, "seconds": seconds }),
         Alert::Custom(custom) => json!({
             "plugin": custom.plugin, "kind": custom.kind, "what": custom.what, "torrent": custom.torrent.map(|id| id.0),

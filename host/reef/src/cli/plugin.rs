@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 
 use reef::store::plugin_data_path;
 use reef_plugin_host::{
-    LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, Problem, SearchPath, library_file,
-    own_program,
+    LoadError, Place, PluginHost, PluginHostConfig, PluginInfo, PluginState, SearchPath, library_file, own_program,
 };
 use serde_json::{Value, json};
 
@@ -101,7 +100,8 @@ fn list(config: &Config, args: &PluginArgs) -> Outcome {
                 out::line(&clean(&format!("{:<16} quarantined: {reason}", "")));
             }
         }
-        for error in errors.iter().filter(|error| matches!(error.problem, Problem::Duplicate { .. })) {
+        // What else is wrong was said in the log.
+        for error in errors.iter().filter(|error| error.is_overruled()) {
             out::line(&clean(&error.to_string()));
         }
     }
