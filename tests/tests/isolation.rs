@@ -146,6 +146,15 @@ fn what_ends_a_plugin_while_it_is_listed_is_said() {
     assert!(STANDARD.iter().all(|name| ended.text().contains(name)), "{}", ended.text());
 }
 
+#[test]
+fn where_a_plugin_runs_is_shown() {
+    let (user, folder) = (User::new(), temporary());
+    let config = write_config(folder.path(), "");
+    let isolated = user.run(&["plugin", "info", "ut_pex", "--config", text(&config)]).text();
+    assert!(isolated.contains("Runs in      a process of its own"), "{isolated}");
+    assert!(!user.run(&["plugin", "info", "ut_pex"]).text().contains("Runs in"));
+}
+
 #[track_caller]
 fn wait(alerts: &mut AlertStream, mut wanted: impl FnMut(&Alert) -> bool) {
     loop {

@@ -126,6 +126,9 @@ fn info(config: &Config, args: &PluginArgs, name: &str) -> Outcome {
         return Ok(Exit::Success);
     }
     show(&plugin.name, &plugin.version, &plugin.description, plugin.api, &plugin.path);
+    if plugin.process.is_some() {
+        field("Runs in", "a process of its own");
+    }
     if !plugin.extensions.is_empty() {
         out::line(&clean(&format!("Extensions   {}", plugin.extensions.join(", "))));
     }
