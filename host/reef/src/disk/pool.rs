@@ -182,6 +182,12 @@ impl DiskPool {
         };
         torrents.iter().filter(fails).copied().collect()
     }
+
+    /// A torrent's storage, for tests of what a disk thread does with several jobs at once.
+    #[cfg(test)]
+    pub(super) fn storage_of(&self, torrent: TorrentId) -> Arc<Storage> {
+        self.shared.storage(torrent).expect("it was opened")
+    }
 }
 
 impl Drop for DiskPool {

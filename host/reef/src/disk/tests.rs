@@ -13,6 +13,7 @@ use reef_proto::hash::Sha1Hash;
 use reef_proto::layout::{FileEntry, Layout};
 use reef_proto::message::BlockRequest;
 
+use super::write::{Write, hash_and_write};
 use super::{DiskPool, OnBlock, PoolConfig, in_page_cache};
 
 const T: TorrentId = TorrentId(7);
@@ -106,6 +107,24 @@ impl Bench {
         for piece in 0..self.layout.num_pieces() {
             assert_eq!(self.write(piece), Ok(Verdict::Passed), "piece {piece}");
         }
+    }
+
+    /// Writes pieces in one go, as a disk thread does that finds them together.
+    fn write_as_one(&self, pieces: std::ops::Range<u32>) -> Vec<(u32, Result<Verdict, DiskError>)> {
+        let of = |piece| Write {
+            torrent: T,
+            storage: Ok(self.pool.storage_of(T)),
+            piece,
+            begin: 0,
+            data: blocks(self.bytes_of(piece)),
+            expect: Some(self.expect(piece)),
+        };
+        let done = hash_and_write(pieces.map(of).collect());
+        let outcome = |done: DiskDone| match done.result {
+            DiskResult::Checked { piece, outcome, .. } => (piece, outcome),
+            other => panic!("{other:?}"),
+        };
+        done.into_iter().map(outcome).collect()
     }
 
     fn check(&self, piece: u32) -> Result<Verdict, DiskError> {
@@ -513,6 +532,37 @@ fn a_file_may_grow_no_further_than_allowed() {
     assert_eq!(error.path, bench.path("t/a").display().to_string());
     assert_eq!(bench.check(0), Ok(Verdict::Passed));
     assert_eq!(bench.check(1), Ok(Verdict::Failed));
+}
+
+#[test]
+fn of_pieces_written_as_one_each_that_is_there_is_right_and_each_other_has_the_error() {
+    if std::env::var_os("REEF_TEST_LIMITED").is_none() {
+        let name = "disk::tests::of_pieces_written_as_one_each_that_is_there_is_right_and_each_other_has_the_error";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = child.args(["--exact", name, "--nocapture"]).env("REEF_TEST_LIMITED", "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    // Ten neighbours, and room in the first file for three and a half of them.
+    let bench = Bench::opened(BLOCK, &["t/a:131072", "t/b:32768"]);
+    let _flag = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()).unwrap();
+    let limit = |bytes| {
+        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+    };
+    limit(Some(u64::from(BLOCK) * 7 / 2));
+    for (piece, outcome) in bench.write_as_one(0..10) {
+        match outcome {
+            Ok(verdict) => assert!(verdict == Verdict::Passed && !(3..8).contains(&piece), "{piece}"),
+            Err(error) => assert!(error.kind == DiskErrorKind::NoSpace && (3..8).contains(&piece), "{piece}: {error}"),
+        }
+    }
+    let there = |piece: &u32| bench.check(*piece) == Ok(Verdict::Passed);
+    assert_eq!((0..10).filter(there).collect::<Vec<_>>(), [0, 1, 2, 8, 9]);
+    limit(None);
+    assert!(bench.write_as_one(3..8).into_iter().all(|(_, outcome)| outcome == Ok(Verdict::Passed)));
+    bench.finish().unwrap();
+    bench.assert_complete();
 }
 
 #[test]
