@@ -192,6 +192,7 @@ pub(crate) struct Client {
 impl Client {
     /// Starts a session. From here on an interrupt is an event.
     pub(crate) fn start(setup: Setup) -> Result<Self, Failure> {
+        let print_stuck = setup.print_stuck;
         let (running, stream) = Running::start(setup)?;
         let session = Arc::clone(&running.session);
         let (sender, alerts) = sync_channel(WAITING_EVENTS);
@@ -199,7 +200,7 @@ impl Client {
         on_interrupt(&interrupted, sender.clone());
         thread::Builder::new()
             .name("alerts".to_owned())
-            .spawn(move || forward(stream, &sender, setup.print_stuck))
+            .spawn(move || forward(stream, &sender, print_stuck))
             .map_err(|error| Failure::new(format!("no thread for the session's events: {error}")))?;
         let stored = session.take_stored_torrents();
         Ok(Self {
