@@ -12,7 +12,7 @@
 //! that it prints at its end; what goes into the buffers here is next to nothing:
 //!
 //! ```text
-//! perf stat -e instructions:u cargo bench -p reef-engine --bench turn -- --profile-time 30 '16 blocks/1 seed, 1000 pieces'
+//! perf stat -e instructions:u cargo bench -p reef-engine --bench turn -- --profile-time 30 '16 blocks/1 seed, 1000 p'
 //! ```
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]

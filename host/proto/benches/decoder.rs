@@ -5,11 +5,13 @@
 //! ```
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a bench reads the clock")]
 
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, Throughput, black_box, criterion_group, criterion_main};
 use reef_proto::decoder::{Decoder, Limits};
 use reef_proto::message::{BlockRequest, Message};
+use std::time::Instant;
 
 const BLOCK: u32 = 16 << 10;
 const BLOCKS: u32 = 256;
@@ -61,7 +63,7 @@ fn bench(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter_custom(|count| {
                 let rounds = count.div_ceil(u64::from(messages));
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 let read: u64 = (0..rounds).map(|_| u64::from(read(black_box(&buffers)))).sum();
                 start.elapsed().mul_f64(count as f64 / read as f64)
             });
