@@ -10,8 +10,8 @@ use crate::settings::Settings;
 use crate::time::Time;
 use std::collections::BTreeMap;
 
-/// What a limited peer is let read at a time, in bytes.
-const READ_STEP: u64 = 64 << 10;
+/// What a limited peer is let read at a time, in bytes, where its share of the rate is as much: what the shell reads at once.
+const READ_STEP: u64 = 256 << 10;
 
 /// From so many blocks on, a peer asks for as much as it would be granted and not for each block.
 const LARGE_SHARE: u64 = 4;
