@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::peer::Peer;
 use crate::status::TorrentState;
 use crate::torrent::file_progress::FileProgress;
-use crate::torrent::{Content, Judged};
+use crate::torrent::{Content, Judged, Torrent};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -131,7 +131,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.as_mut() else { return };
         content.picker.piece_passed(piece);
-        for address in listed_as(&self.peers, &torrent.peers, &contributors(&judged)) {
+        for address in listed_as(&self.peers, torrent, &contributors(&judged)) {
             torrent.peer_list.reward(address);
         }
         torrent.unsaved.have = true;
@@ -170,7 +170,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.judged = None;
         let mut banned = Vec::new();
-        let listed = listed_as(&self.peers, &torrent.peers, &guilty);
+        let listed = listed_as(&self.peers, torrent, &guilty);
         for (&address, listed) in guilty.iter().zip(listed) {
             // Alone with a bad piece there is no doubt who sent it.
             if alone || !on_parole.contains(&address) {
@@ -202,11 +202,11 @@ impl Session {
         let piece = judged.piece;
         let addresses = contributors(judged);
         let mut conns = Vec::new();
-        for conn in &torrent.peers {
-            let Some(peer) = self.peers.get_mut(conn).filter(|p| addresses.contains(&p.address)) else { continue };
+        for conn in addresses.into_iter().flat_map(|address| torrent.conns_at(address)) {
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
             peer.parole = !passed;
             if peer.hooks & wanted != 0 {
-                conns.push(*conn);
+                conns.push(conn);
             }
         }
         for conn in conns {
@@ -316,17 +316,11 @@ fn contributors(judged: &Judged) -> Vec<SocketAddr> {
     all
 }
 
-/// The keys of some addresses in their torrent's list, in one look at the torrent's peers.
-fn listed_as(
-    peers: &BTreeMap<ConnId, Peer>,
-    of_torrent: &BTreeSet<ConnId>,
-    addresses: &[SocketAddr],
-) -> Vec<SocketAddr> {
-    let mut listed = addresses.to_vec();
-    for peer in of_torrent.iter().filter_map(|conn| peers.get(conn)) {
-        if let Ok(at) = addresses.binary_search(&peer.address) {
-            listed[at] = peer.listed_as;
-        }
-    }
-    listed
+/// The keys of some addresses in their torrent's list.
+fn listed_as(peers: &BTreeMap<ConnId, Peer>, torrent: &Torrent, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let key = |&address: &SocketAddr| {
+        let peer = torrent.conns_at(address).last().and_then(|conn| peers.get(&conn));
+        peer.map_or(address, |peer| peer.listed_as)
+    };
+    addresses.iter().map(key).collect()
 }

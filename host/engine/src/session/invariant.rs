@@ -33,6 +33,8 @@ impl Session {
         torrent.peer_list.check_invariant();
         let peers: Vec<&Peer> = torrent.peers.iter().map(|conn| &self.peers[conn]).collect();
         assert!(peers.iter().all(|p| p.torrent == Some(torrent.id)), "a peer of another torrent");
+        let addresses = peers.iter().map(|p| (p.address, p.conn)).collect();
+        assert_eq!(torrent.addresses, addresses, "addresses of peers");
         for (peer_id, conn) in &torrent.peer_ids {
             assert!(self.peers.get(conn).is_some_and(|p| p.remote.peer_id == *peer_id), "an id of a peer that is gone");
         }

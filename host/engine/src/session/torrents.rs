@@ -150,6 +150,7 @@ impl Session {
             error: None,
             content: None,
             peers: BTreeSet::new(),
+            addresses: BTreeSet::new(),
             peer_ids: BTreeMap::new(),
             peer_list,
             announcer: Announcer::new(&tiers, self.announce_rules(), random),

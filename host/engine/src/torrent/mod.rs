@@ -34,6 +34,7 @@ use reef_proto::metainfo::Metainfo;
 use reef_proto::peer_id::PeerId;
 use sleep::{Summary, Waking};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -53,6 +54,8 @@ pub(crate) struct Torrent {
     pub(crate) flags: TorrentFlags,
     pub(crate) error: Option<ErrorInfo>,
     pub(crate) peers: BTreeSet<ConnId>,
+    /// The same by address, so that who sent a block is found without looking at them all.
+    pub(crate) addresses: BTreeSet<(SocketAddr, ConnId)>,
     /// Its peers that have shaken hands, by their ids.
     pub(crate) peer_ids: BTreeMap<PeerId, ConnId>,
     pub(crate) peer_list: PeerList,
@@ -152,6 +155,12 @@ pub(crate) struct Totals {
 }
 
 impl Torrent {
+    /// Its connections with an address.
+    pub(crate) fn conns_at(&self, address: SocketAddr) -> impl Iterator<Item = ConnId> {
+        let all = (address, ConnId(u64::MIN))..=(address, ConnId(u64::MAX));
+        self.addresses.range(all).map(|(_, conn)| *conn)
+    }
+
     /// Whether it is paused by the user or by an error.
     pub(crate) fn is_paused(&self) -> bool {
         self.flags.contains(TorrentFlags::PAUSED) || self.error.is_some()
