@@ -79,7 +79,8 @@ impl<'a> Torrent<'a> {
         RecordOut::read(|out| host_call!(self.handle, torrent_info(self.id, out)))
     }
 
-    /// The info dictionary as it was received, once it is known.
+    /// The info dictionary as it was received, once it is known. A torrent that has everything and nobody leaves it to the
+    /// session's store until a peer comes or somebody reads its files.
     pub fn metadata(&self) -> Option<Buffer> {
         host_value!(Buffer::empty(), self.handle, metadata(self.id)).ok()
     }

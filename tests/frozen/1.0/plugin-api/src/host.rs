@@ -9,6 +9,7 @@ use crate::at_work::contain;
 use crate::export::PluginRoot_Ref;
 use crate::handle::Host;
 use crate::manifest::Manifest;
+pub use crate::remote::{Answer, Asker, Level, Line, Served, answer, far_host, remote_session, wire_version};
 use crate::session::SessionObj;
 use crate::{API_MAJOR, API_MINOR};
 use abi_stable::StableAbi;
@@ -86,6 +87,11 @@ impl Root {
             set(level as u32);
         }
     }
+}
+
+/// Passes on a line of this process's own log, as one of the plugin's.
+pub fn forward_log(host: &Host, record: &log::Record<'_>) {
+    crate::logger::send(host.raw(), record);
 }
 
 fn check_layout(theirs: &'static TypeLayout, versions: &Versions) -> Result<(), LoadError> {

@@ -152,6 +152,91 @@ macro_rules! define_level {
             )*
         }
 
+        /// The same hooks for an object that is in another process.
+        #[cfg(feature = "host")]
+        mod remote {
+            use super::*;
+            use crate::remote::{Line, Remote};
+            use crate::result::HookRet;
+            use crate::table::RawCx;
+            use crate::wire::{Arg, Reader, Writer};
+            use abi_stable::{prefix_type::WithMetadata, std_types::RString};
+            use std::sync::Arc;
+
+            /// What both processes must have alike.
+            pub(crate) const ROWS: &str =
+                concat!($(stringify!($bit $name $($($abi)*)* $($($out_abi)*)?), "\n"),*);
+
+            struct Far;
+
+            impl Far {
+                const TABLE: &'static WithMetadata<$Vt> =
+                    &WithMetadata::new($Vt { drop: Self::drop, take_error: Self::take_error, $( $name: Self::$name, )* });
+
+                unsafe extern "C" fn drop(slot: *mut ()) {
+                    // SAFETY: `slot` came from `Box::into_raw` in `remote` and is used no more.
+                    unsafe { Box::from_raw(slot.cast::<Remote>()) }.end();
+                }
+
+                unsafe extern "C" fn take_error(slot: *mut ()) -> RString {
+                    // SAFETY: the object's own slot, and no hook of it is running.
+                    unsafe { &mut *slot.cast::<Remote>() }.take_error().into()
+                }
+
+                $(
+                    unsafe extern "C" fn $name(
+                        slot: *mut (), cx: &RawCx $(, mut $arg: $($abi)*)* $(, out: &mut $($out_abi)*)?
+                    ) -> HookRet {
+                        // SAFETY: the host calls with the object's own slot, from one thread at a time.
+                        let remote = unsafe { &mut *slot.cast::<Remote>() };
+                        remote.call($bit, stringify!($name), cx, |call| {
+                            $( Arg::send(&$arg, &mut call.request); )*
+                            call.exchange()?;
+                            let mut reply = call.reply();
+                            $( Arg::receive_back(&mut $arg, &mut reply)?; )*
+                            $( let mut out: &mut $($out_abi)* = out; Arg::receive_back(&mut out, &mut reply)?; )?
+                            reply.end()
+                        })
+                    }
+                )*
+            }
+
+            impl $Obj {
+                /// An object on the other side of `line`, where it has this number and implements these hooks.
+                pub(crate) fn remote(line: Arc<dyn Line>, id: u64, hooks: u64) -> Self {
+                    let hooks = line.wanted(Remote::level(stringify!($Tr)), hooks);
+                    let slot = Box::new(Remote::new(line, stringify!($Tr), id));
+                    Self { slot: Box::into_raw(slot).cast(), table: $Vt_Ref(Far::TABLE.static_as_prefix()), hooks }
+                }
+
+                /// Calls the hook that a request from the other process names, as it would be called here.
+                pub(crate) fn serve(
+                    &mut self, bit: u32, cx: &RawCx, from: &mut Reader<'_>, to: &mut Writer
+                ) -> Option<$crate::Outcome> {
+                    $( if bit == $bit {
+                        let hook = self.table.$name()?;
+                        $( let mut $arg = <$($abi)* as Arg<'_>>::receive(from)?; )*
+                        $( let mut out = <&mut $($out_abi)* as Arg<'_>>::receive(from)?; )?
+                        // SAFETY: this object's slot; `&mut self` makes the call the only one.
+                        let ret = unsafe {
+                            hook(
+                                self.slot,
+                                cx
+                                $(, <$($abi)* as Arg<'_>>::lend(&mut $arg))*
+                                $(, <&mut $($out_abi)* as Arg<'_>>::lend(&mut out))?
+                            )
+                        };
+                        $( <$($abi)* as Arg<'_>>::send_back(&mut $arg, to); )*
+                        $( <&mut $($out_abi)* as Arg<'_>>::send_back(&mut out, to); )?
+                        return Some(self.outcome(ret));
+                    } )*
+                    None
+                }
+            }
+        }
+        #[cfg(feature = "host")]
+        pub(crate) use remote::ROWS;
+
         impl $Obj {
             pub(crate) fn from_slot<T: $Tr>(slot: $crate::glue::Slot<T>) -> Self {
                 let slot = Box::into_raw(Box::new(slot)).cast();

@@ -75,6 +75,8 @@ mod new_torrent;
 mod peer;
 mod query;
 mod records;
+#[cfg(feature = "host")]
+mod remote;
 mod result;
 mod session;
 mod session_view;
@@ -84,6 +86,8 @@ mod table;
 pub mod testing;
 mod torrent;
 mod torrent_calls;
+#[cfg(feature = "host")]
+mod wire;
 
 pub use alert::Alert;
 pub use buffer::Buffer;

@@ -77,7 +77,7 @@ impl log::Log for Forward {
     fn flush(&self) {}
 }
 
-fn send(handle: RawHandle, record: &log::Record<'_>) {
+pub(crate) fn send(handle: RawHandle, record: &log::Record<'_>) {
     let text = match record.args().as_str() {
         Some(text) => std::borrow::Cow::Borrowed(text),
         None => std::borrow::Cow::Owned(record.args().to_string()),

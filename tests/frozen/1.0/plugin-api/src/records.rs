@@ -26,7 +26,7 @@ pub(crate) mod sealed {
 }
 use sealed::Plain;
 
-/// Makes a structure [`Plain`](sealed::Plain). Names all its fields in order, or it does not compile; nor with padding.
+/// Makes a structure [`Plain`]. Names all its fields in order, or it does not compile; nor with padding.
 macro_rules! plain {
     ($Raw:ident { $($field:ident),* $(,)? }) => {
         const _: () = {
@@ -90,6 +90,41 @@ impl RecordOut {
         let size = (self.size as usize).min(size_of::<T::Raw>());
         // SAFETY: the caller made room for `self.size` bytes, and `raw` is at least `size` long.
         unsafe { ptr::copy_nonoverlapping(ptr::from_ref(&raw).cast::<u8>(), self.at, size) }
+    }
+}
+
+/// Records on their way to another process: bytes, whatever they are.
+#[cfg(feature = "host")]
+impl RecordOut {
+    /// Room at this place, which must outlive it.
+    pub(crate) fn at(place: &mut [u8]) -> Self {
+        Self { at: place.as_mut_ptr(), size: u32::try_from(place.len()).unwrap_or(u32::MAX) }
+    }
+
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// Writes as much of a record's bytes as the other side has room for.
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
+        let size = (self.size as usize).min(bytes.len());
+        // SAFETY: the caller made room for `self.size` bytes, and `bytes` is at least `size` long.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at, size) }
+    }
+}
+
+#[cfg(feature = "host")]
+impl RecordList {
+    pub(crate) fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn from_parts(stride: u32, bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec().into(), stride }
     }
 }
 

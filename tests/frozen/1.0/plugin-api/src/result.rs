@@ -135,6 +135,16 @@ impl HostRet {
     pub(crate) const GONE: Self = Self(-1);
     pub(crate) const FAILED: Self = Self(-6);
 
+    #[cfg(feature = "host")]
+    pub(crate) fn code(self) -> i32 {
+        self.0
+    }
+
+    #[cfg(feature = "host")]
+    pub(crate) fn from_code(code: i32) -> Self {
+        Self(code)
+    }
+
     pub(crate) fn result(self) -> Result<(), HostError> {
         Err(match self.0 {
             0 => return Ok(()),

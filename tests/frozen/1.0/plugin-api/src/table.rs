@@ -77,6 +77,68 @@ pub(crate) fn shared_handle<H: HostCalls + Send + Sync + 'static>(host: Arc<H>) 
     RawHandle { ctx: Arc::into_raw(host).cast(), table: HostTable_Ref(Shared::<H>::TABLE.static_as_prefix()) }
 }
 
+/// What a plugin is given to call whose host is in another process.
+#[cfg(feature = "host")]
+pub(crate) mod far_handles {
+    use super::{HostRet, HostTable, HostTable_Ref, PhantomData, ROption, RawHandle, WithMetadata, far};
+    use crate::remote::Asker;
+    use std::sync::Arc;
+
+    /// The handle of one hook call: valid while `asker` is.
+    pub(crate) fn borrowed<A: Asker>(asker: &A) -> RawHandle {
+        RawHandle { ctx: std::ptr::from_ref(asker).cast(), table: HostTable_Ref(Far::<A>::BORROWED.static_as_prefix()) }
+    }
+
+    /// A handle that owns one count.
+    pub(crate) fn shared<A: Asker + Send + Sync + 'static>(asker: Arc<A>) -> RawHandle {
+        RawHandle { ctx: Arc::into_raw(asker).cast(), table: HostTable_Ref(Far::<A>::SHARED.static_as_prefix()) }
+    }
+
+    struct Far<A>(PhantomData<A>);
+
+    impl<A: Asker> Far<A> {
+        const BORROWED: &'static WithMetadata<HostTable> =
+            &WithMetadata::new(Self::local(far::table::<A>(Self::keep, Self::keep)));
+
+        /// What is known here is not asked for.
+        const fn local(table: HostTable) -> HostTable {
+            HostTable { now: Self::now, handle: Self::handle, ..table }
+        }
+
+        extern "C" fn keep(_ctx: *const ()) {}
+
+        extern "C" fn now(ctx: *const (), out: &mut u64) -> HostRet {
+            // SAFETY: as for every function of the table.
+            match unsafe { &*ctx.cast::<A>() }.now() {
+                Some(now) => *out = now,
+                None => return far::Ask::<A>::now(ctx, out),
+            }
+            Ok(()).into()
+        }
+
+        extern "C" fn handle(ctx: *const (), out: &mut ROption<RawHandle>) -> HostRet {
+            // SAFETY: as for every function of the table.
+            *out = unsafe { &*ctx.cast::<A>() }.host().map(crate::Host::into_raw).into();
+            Ok(()).into()
+        }
+    }
+
+    impl<A: Asker + Send + Sync + 'static> Far<A> {
+        const SHARED: &'static WithMetadata<HostTable> =
+            &WithMetadata::new(Self::local(far::table::<A>(Self::retain, Self::release)));
+
+        extern "C" fn retain(ctx: *const ()) {
+            // SAFETY: `ctx` came from `Arc::into_raw` in `shared`, and the calling handle holds a count.
+            unsafe { Arc::increment_strong_count(ctx.cast::<A>()) }
+        }
+
+        extern "C" fn release(ctx: *const ()) {
+            // SAFETY: gives back the count that the dropped handle held.
+            drop(unsafe { Arc::from_raw(ctx.cast::<A>()) });
+        }
+    }
+}
+
 /// The functions for a context, which nobody may keep.
 struct Borrowed<H>(PhantomData<H>);
 
@@ -136,8 +198,63 @@ macro_rules! host_table {
         impl<H: HostCalls> Body<H> {
             $( extern "C" fn $name(ctx: *const () $(, $arg: $abi)*) -> HostRet { enter(ctx, |$host: &H| $body) } )*
         }
+
+        /// The same rows for a plugin whose host is in another process.
+        #[cfg(feature = "host")]
+        mod far {
+            use super::*;
+            use crate::remote::{Asker, ask};
+            use crate::wire::{Arg, Reader, Writer};
+
+            /// The rows' numbers between the processes.
+            #[allow(non_camel_case_types)]
+            enum Row { $($name),* }
+
+            /// What both processes must have alike.
+            pub(crate) const ROWS: &str = concat!($(stringify!($name $($abi)*), "\n"),*);
+
+            /// The functions of the plugin's side: each asks the host and waits.
+            pub(super) const fn table<A: Asker>(
+                retain: extern "C" fn(*const ()),
+                release: extern "C" fn(*const ()),
+            ) -> HostTable {
+                HostTable { retain, release, $( $name: Ask::<A>::$name, )* }
+            }
+
+            pub(super) struct Ask<A>(PhantomData<A>);
+            impl<A: Asker> Ask<A> {
+                $( pub(super) extern "C" fn $name(ctx: *const () $(, mut $arg: $abi)*) -> HostRet {
+                    // SAFETY: `ctx` is the `&A` of a running hook call, or the `Arc<A>` of a handle that is alive.
+                    let asker = unsafe { &*ctx.cast::<A>() };
+                    ask(asker, Row::$name as u32, |exchange| {
+                        $( Arg::send(&$arg, &mut exchange.question); )*
+                        let Some(mut answer) = exchange.answer() else { return Some(HostRet::GONE) };
+                        let ret = HostRet::from_code(answer.u32()?.cast_signed());
+                        $( Arg::receive_back(&mut $arg, &mut answer)?; )*
+                        Some(ret)
+                    })
+                } )*
+            }
+
+            /// The host's side: calls the row that a plugin asks for. `None`: it asks nonsense.
+            pub(crate) fn answer(handle: RawHandle, from: &mut Reader<'_>) -> Option<Vec<u8>> {
+                let row = from.u32()?;
+                let mut to = Writer::default();
+                $( if row == Row::$name as u32 {
+                    let function = handle.table.$name()?;
+                    $( let mut $arg = <$abi as Arg<'_>>::receive(from)?; )*
+                    let ret = function(handle.ctx $(, <$abi as Arg<'_>>::lend(&mut $arg))*);
+                    to.u32(ret.code().cast_unsigned());
+                    $( <$abi as Arg<'_>>::send_back(&mut $arg, &mut to); )*
+                    return Some(to.bytes);
+                } )*
+                None
+            }
+        }
     };
 }
+#[cfg(feature = "host")]
+pub(crate) use far::{ROWS, answer};
 
 host_table! {
     /// Microseconds since the session's start.

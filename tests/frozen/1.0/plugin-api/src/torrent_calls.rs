@@ -22,7 +22,7 @@ impl Torrent<'_> {
         asked!(self.handle(), Peers(self.id()))
     }
 
-    /// Its files; none while the metadata is unknown.
+    /// Its files; none while the metadata is unknown, or was left to the session's store because nobody wants the torrent.
     pub fn files(&self) -> Result<Vec<FileStatus>, HostError> {
         asked!(self.handle(), Files(self.id()))
     }

@@ -2,7 +2,7 @@
 //!
 //! Each call becomes an alert: the hook's name, and its arguments as text. If `at` in the settings is the hook's name, or its level and its
 //! name (`peer.tick`), it answers what `do` says: `handled`, `detach`, `error`; or it panics for `panic`. `ids = "4 200"` swaps two message numbers, `priority` answers `get_unchoke_priority`,
-//! `hash` (40 hexadecimal digits) is the torrent given for an unknown one.
+//! `hash` (40 hexadecimal digits) is the torrent given for an unknown one. `ask = true` has each tick set a timer and each good piece read.
 
 use reef_plugin_api::{
     Alert, Buffer, Flow, HandshakeEntries, HookResult, Host, HostError, NewTorrent, PeerCx, PeerKey, PeerObj,
@@ -12,6 +12,7 @@ use reef_plugin_api::{
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the settings ask for.
 struct Orders {
@@ -20,6 +21,7 @@ struct Orders {
     ids: Option<String>,
     priority: Option<u64>,
     hash: Option<String>,
+    asks: bool,
 }
 
 impl Orders {
@@ -29,7 +31,14 @@ impl Orders {
             Some(value.trim().trim_matches('"').to_owned())
         };
         let priority = text("priority").and_then(|number| number.parse().ok());
-        Self { at: text("at"), act: text("do"), ids: text("ids"), priority, hash: text("hash") }
+        Self {
+            at: text("at"),
+            act: text("do"),
+            ids: text("ids"),
+            priority,
+            hash: text("hash"),
+            asks: text("ask").is_some(),
+        }
     }
 
     /// Records a call and answers as ordered.
@@ -121,13 +130,18 @@ impl SessionPlugin for Recorder {
         self.0.record(("session", "on_dht_request"), &query, |alert| cx.post_alert(alert))?;
         Ok(Vec::new())
     }
+    fn on_tick(&mut self, cx: &mut SessionCx<'_>) -> HookResult {
+        if self.0.asks {
+            cx.session().set_timer(7, Duration::ZERO)?;
+        }
+        self.0.record(("session", "on_tick"), &(), |alert| cx.post_alert(alert))
+    }
     fn save_state(&mut self, cx: &mut SessionCx<'_>) -> Result<Vec<u8>, PluginError> {
         self.0.record(("session", "save_state"), &(), |alert| cx.post_alert(alert))?;
         Ok(b"session".to_vec())
     }
     recorded! { SessionCx "session":
         added();
-        on_tick();
         on_timer(token: u64);
         abort();
         load_state(state: &[u8]);
@@ -139,12 +153,17 @@ impl TorrentPlugin for RecorderTorrent {
         self.0.record(("torrent", "new_connection"), &(), |alert| cx.post_alert(alert))?;
         Ok(Some(PeerObj::new(RecorderPeer(self.0.clone()))))
     }
+    fn on_piece_pass(&mut self, cx: &mut TorrentCx<'_>, piece: u32) -> HookResult {
+        if self.0.asks {
+            cx.read(PeerRequest { piece, start: 0, length: 10 }, 7)?;
+        }
+        self.0.record(("torrent", "on_piece_pass"), &(piece,), |alert| cx.post_alert(alert))
+    }
     fn save_state(&mut self, cx: &mut TorrentCx<'_>) -> Result<Vec<u8>, PluginError> {
         self.0.record(("torrent", "save_state"), &(), |alert| cx.post_alert(alert))?;
         Ok(b"torrent".to_vec())
     }
     recorded! { TorrentCx "torrent":
-        on_piece_pass(piece: u32);
         on_piece_failed(piece: u32);
         tick();
         on_pause();
