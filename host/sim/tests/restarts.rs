@@ -2,7 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
-use reef_engine::resume::Have;
+use reef_engine::resume::{Have, Resume};
 use reef_engine::{Command, ErrorCode, Reply, TorrentId};
 use reef_sim::content::Torrent;
 use reef_sim::{NodeId, World};
@@ -142,6 +142,23 @@ fn clean_stop_hashes_nothing_and_keeps_unfinished_blocks() {
         assert!(fetched <= missing + 16_384, "seed {seed}: {fetched} bytes for {missing} that are missing");
     }
     assert!(with_unfinished >= 4, "only {with_unfinished} stops came in the middle of a piece");
+}
+
+#[test]
+fn piece_priorities_outlive_a_kill() {
+    let torrent = Torrent::random(8, "a", 2_000_000, 64 << 10);
+    let mut world = World::new(8);
+    let leech = world.add_node();
+    // Alone, so that nothing else of it changes that would be saved.
+    world.leech(leech, &torrent, &[]);
+    world.run_for(10_000);
+    let priorities = vec![(0, 0), (30, 7)];
+    assert!(matches!(world.command(leech, Command::SetPiecePriorities { torrent: ID, priorities }), Some(Reply::Done)));
+    world.run_for(10_000);
+    world.kill(leech);
+    let record = world.disk(leech).stored()[&ID].resume.clone().unwrap();
+    let kept = Resume::parse(&record).unwrap().piece_priorities;
+    assert_eq!((kept.len(), kept[0], kept[1], kept[30]), (31, 0, 4, 7));
 }
 
 #[test]

@@ -134,8 +134,7 @@ impl Session {
         for address in listed_as(&self.peers, torrent, &contributors(&judged)) {
             torrent.peer_list.reward(address);
         }
-        torrent.unsaved.have = true;
-        self.unsaved.insert(id);
+        self.unsaved.entry(id).or_default().have = true;
         torrent.judged = Some(judged);
         self.counters.num_piece_passed += 1;
         self.have_new_piece(id, piece);
@@ -162,8 +161,7 @@ impl Session {
         torrent.totals.failed += size;
         self.counters.recv_failed_bytes += size as i64;
         self.counters.num_piece_failed += 1;
-        torrent.unsaved.have = true;
-        self.unsaved.insert(id);
+        self.unsaved.entry(id).or_default().have = true;
         torrent.judged = Some(judged);
         self.ask_torrent(id, &TorrentEvent::PieceFailed(piece), hooks);
         self.tell_contributors(id, false, hooks);
@@ -255,8 +253,7 @@ impl Session {
         if let Some(content) = &mut torrent.content {
             content.file_stats = stats;
         }
-        torrent.unsaved.have = true;
-        self.unsaved.insert(id);
+        self.unsaved.entry(id).or_default().have = true;
         if !torrent.is_finished() {
             return;
         }
@@ -300,8 +297,7 @@ impl Session {
         }
         torrent.error = Some(error.clone());
         torrent.note_activity(self.now);
-        torrent.unsaved.resume = true;
-        self.unsaved.insert(id);
+        self.unsaved.entry(id).or_default().resume = true;
         self.alert(Alert::TorrentError { torrent: id, error }, hooks);
         self.end_waking(id, hooks);
         self.close_peers_of(id, "the torrent stopped with an error", hooks);

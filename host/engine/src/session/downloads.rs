@@ -139,9 +139,7 @@ impl Session {
                 let held = content.assembly.held();
                 let ops = content.assembly.insert(&layout, (request.piece, block), data, sender, expect);
                 self.held_bytes = self.held_bytes + content.assembly.held() - held;
-                if !std::mem::replace(&mut torrent.unsaved.resume, true) {
-                    self.unsaved.insert(id);
-                }
+                self.unsaved.entry(id).or_default().resume = true;
                 self.submit_writes(id, ops);
                 self.cancel_elsewhere(&cancel, request);
                 self.relieve_memory();

@@ -44,8 +44,9 @@ use crate::time::Time;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 use reef_proto::peer_id::PeerId;
+use saving::Unsaved;
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ pub struct Session {
     peer_id: PeerId,
     torrents: table::Table,
     /// Torrents of which the store may not know everything.
-    unsaved: BTreeSet<TorrentId>,
+    unsaved: BTreeMap<TorrentId, Unsaved>,
     unloading: Unloading,
     sleeping: sleeping::State,
     by_hash: BTreeMap<[u8; 20], TorrentId>,
@@ -141,7 +142,7 @@ impl Session {
             wall: (Time::ZERO, 0),
             peer_id: PeerId::generate(tail),
             torrents: table::Table::default(),
-            unsaved: BTreeSet::new(),
+            unsaved: BTreeMap::new(),
             unloading: config.unloading,
             sleeping: sleeping::State::default(),
             by_hash: BTreeMap::new(),

@@ -7,23 +7,26 @@ use crate::time::Time;
 use crate::torrent::Torrent;
 use bytes::Bytes;
 
+/// Which records of a torrent in the store are out of date.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Unsaved {
+    pub(super) torrent: bool,
+    pub(super) resume: bool,
+    pub(super) have: bool,
+}
+
 impl Session {
     /// Brings the store up to date with everything that is known of a torrent.
     pub(super) fn save_torrent(&mut self, id: TorrentId) {
-        let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        torrent.unsaved.resume = true;
-        torrent.unsaved.have = torrent.content.is_some();
-        torrent.unsaved.torrent = true;
+        let Some(torrent) = self.torrents.get(&id) else { return };
+        self.unsaved.insert(id, Unsaved { torrent: true, resume: true, have: torrent.content.is_some() });
         self.save_changes(id);
     }
 
     /// Tells the store what has changed since it was last told.
     pub(super) fn save_changes(&mut self, id: TorrentId) {
-        let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if torrent.removing.is_some() {
-            return;
-        }
-        let unsaved = std::mem::take(&mut torrent.unsaved);
+        let Some(unsaved) = self.unsaved.remove(&id) else { return };
+        let Some(torrent) = self.torrents.get(&id).filter(|t| t.removing.is_none()) else { return };
         let mut ops = Vec::new();
         if unsaved.torrent {
             let metainfo = torrent.content.as_ref().map(|c| Bytes::from(c.meta.to_bytes()));
@@ -38,18 +41,16 @@ impl Session {
             if let Some(have) = torrent.have() {
                 ops.push(StoreOp::PutHave { torrent: id, have: have.encode() });
             }
-        } else {
-            torrent.unsaved.have |= unsaved.have;
-        }
-        if torrent.unsaved.have {
-            self.unsaved.insert(id);
+        } else if unsaved.have {
+            self.unsaved.entry(id).or_default().have = true;
         }
         self.outputs.extend(ops.into_iter().map(Output::Store));
     }
 
     /// Tells the store of everything that has changed.
     pub(super) fn save_all(&mut self) {
-        for id in std::mem::take(&mut self.unsaved) {
+        let ids: Vec<TorrentId> = self.unsaved.keys().copied().collect();
+        for id in ids {
             self.save_changes(id);
         }
     }

@@ -93,11 +93,11 @@ impl Session {
         if let Some(content) = torrent.content.take() {
             torrent.params.file_priorities = content.changed_priorities();
         }
-        // What is known of the files is in the store, or nothing is.
-        torrent.unsaved.have = false;
         torrent.params.select_only = Vec::new();
         torrent.params.metainfo = None;
         torrent.asleep = Some(summary);
+        // What is known of the files is in the store, or nothing is.
+        self.unsaved.remove(&id);
     }
 
     /// Whether a new torrent needs nothing but the store from the start: it lies there already, or its files are believed
@@ -196,12 +196,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.asleep = None;
         torrent.resume_have = have.and_then(|bytes| Have::parse(bytes).ok());
-        // The store has all of it.
-        let unsaved = torrent.unsaved;
         self.set_content(id, Arc::new(meta));
-        if let Some(torrent) = self.torrents.get_mut(&id) {
-            torrent.unsaved = unsaved;
-        }
         self.request_storage(id);
     }
 

@@ -54,8 +54,7 @@ impl Session {
         self.held_bytes -= content.assembly.held();
         let ops = content.assembly.relieve(0);
         if !ops.is_empty() {
-            torrent.unsaved.have = true;
-            self.unsaved.insert(id);
+            self.unsaved.entry(id).or_default().have = true;
         }
         self.submit_writes(id, ops);
     }
@@ -98,9 +97,8 @@ impl Session {
     }
 
     fn close_all_files(&mut self) {
-        for torrent in self.torrents.values_mut() {
-            torrent.unsaved.resume = true;
-            self.unsaved.insert(torrent.id);
+        for torrent in self.torrents.values() {
+            self.unsaved.entry(torrent.id).or_default().resume = true;
         }
         self.save_all();
         let open = self.torrents.values().filter(|t| t.content.is_some() && !t.storage_closed);

@@ -19,7 +19,7 @@ use crate::torrent::assembly::Assembly;
 use crate::torrent::checking::Checking;
 use crate::torrent::reading::Reading;
 use crate::torrent::vouching::{Known, Vouching};
-use crate::torrent::{Content, DEFAULT_PRIORITY, Removing, Torrent, Totals, Unsaved};
+use crate::torrent::{Content, DEFAULT_PRIORITY, Removing, Torrent, Totals};
 use reef_proto::hash::InfoHashes;
 use reef_proto::layout::Layout;
 use reef_proto::metainfo::Metainfo;
@@ -49,6 +49,7 @@ impl Session {
         self.counters.num_torrents += 1;
         if let Some(meta) = meta {
             self.set_content(id, meta);
+            self.unsaved.entry(id).or_default().torrent = true;
         }
         self.attach_torrent(id, hooks);
         if self.torrents.get(&id).is_some_and(|t| self.sleeps_from_the_start(t)) {
@@ -158,7 +159,6 @@ impl Session {
             hooks: 0,
             new_haves: Vec::new(),
             judged: None,
-            unsaved: Unsaved::default(),
             finished_on_disk: false,
             began_complete: false,
             removing: None,
@@ -188,8 +188,6 @@ impl Session {
         }
         torrent.hashes = meta.info_hashes;
         torrent.name.clone_from(&meta.info.name);
-        torrent.unsaved.torrent = true;
-        self.unsaved.insert(id);
         let file_priorities = file_priorities(&torrent.params, layout.files().len());
         let content = Content {
             meta,
@@ -337,9 +335,8 @@ impl Session {
         let Some(content) = torrent.content.as_mut() else { return };
         content.checking = None;
         let (have, total) = (content.picker.num_have(), content.picker.have().len());
-        torrent.unsaved.have = true;
-        torrent.unsaved.resume = true;
-        self.unsaved.insert(id);
+        let unsaved = self.unsaved.entry(id).or_default();
+        (unsaved.have, unsaved.resume) = (true, true);
         torrent.began_complete = torrent.is_finished();
         self.alert(Alert::TorrentChecked { torrent: id, have, total }, hooks);
         self.ask_torrent(id, &TorrentEvent::FilesChecked, hooks);
@@ -387,7 +384,7 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.flags = torrent.flags.with(TorrentFlags::PAUSED);
         torrent.note_activity(self.now);
-        torrent.unsaved.resume = true;
+        self.unsaved.entry(id).or_default().resume = true;
         self.save_changes(id);
         self.announce_stopped(id);
         self.close_peers_of(id, "the torrent was paused", hooks);
@@ -402,7 +399,7 @@ impl Session {
         }
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.flags = torrent.flags.without(TorrentFlags::PAUSED);
-        torrent.unsaved.resume = true;
+        self.unsaved.entry(id).or_default().resume = true;
         self.save_changes(id);
         let failed = self.torrents.get_mut(&id).is_some_and(|t| {
             let failed = t.error.take().is_some();
@@ -527,7 +524,7 @@ impl Session {
         let wanted = content.wanted();
         // What is wanted of a file is wanted of all its pieces.
         torrent.params.piece_priorities.clear();
-        torrent.unsaved.resume = true;
+        self.unsaved.entry(id).or_default().resume = true;
         self.save_changes(id);
         self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::SetWanted(wanted) }));
         self.apply_priorities(id);
@@ -551,7 +548,7 @@ impl Session {
             content.picker.set_priority(piece, priority);
         }
         torrent.params.piece_priorities = (0..pieces).map(|piece| content.picker.priority(piece)).collect();
-        torrent.unsaved.resume = true;
+        self.unsaved.entry(id).or_default().resume = true;
         self.priorities_changed(id, false, hooks);
         Reply::Done
     }

@@ -85,9 +85,7 @@ impl Session {
             if let Some(t) = self.torrents.get_mut(&torrent) {
                 t.totals.uploaded += u64::from(request.length);
                 t.totals.upload.add(self.now, u64::from(request.length));
-                if !std::mem::replace(&mut t.unsaved.resume, true) {
-                    self.unsaved.insert(torrent);
-                }
+                self.unsaved.entry(torrent).or_default().resume = true;
             }
             self.emit(Output::SendBlock { conn, torrent, request, message_id });
             self.ask_peer(conn, &PeerEvent::SentPiece(request), hooks);

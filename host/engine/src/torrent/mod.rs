@@ -68,7 +68,6 @@ pub(crate) struct Torrent {
     /// A piece whose blocks hooks may read now.
     pub(crate) judged: Option<Judged>,
     /// Something changed that the store does not know.
-    pub(crate) unsaved: Unsaved,
     /// It is complete and on stable storage.
     pub(crate) finished_on_disk: bool,
     /// Everything wanted was there when the files were checked.
@@ -128,14 +127,6 @@ pub(crate) struct Judged {
     pub(crate) senders: Vec<(u32, Sender)>,
     /// The piece, in order, in slices.
     pub(crate) data: Vec<Bytes>,
-}
-
-/// Which records of the store are out of date.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Unsaved {
-    pub(crate) torrent: bool,
-    pub(crate) resume: bool,
-    pub(crate) have: bool,
 }
 
 /// What a torrent has moved and how long it was active, over all runs.
