@@ -18,6 +18,7 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use bytes::{Bytes, BytesMut};
+use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use reef_engine::disk::{DiskDone, DiskOp, DiskResult, Opened, Verdict};
 use reef_engine::{
@@ -35,7 +36,7 @@ use reef_proto::peer_id::PeerId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PIECE: u32 = 1 << 20;
 const BLOCK: usize = 16 << 10;
@@ -204,10 +205,10 @@ impl Swarm {
         let mut inputs = VecDeque::from([input]);
         let mut outputs = Vec::new();
         while let Some(input) = inputs.pop_front() {
-            let start = Instant::now();
+            let start = WallTime.start();
             self.session.handle(self.now, input, &mut NoHooks);
             outputs.extend(std::iter::from_fn(|| self.session.poll()));
-            self.spent += start.elapsed();
+            self.spent += WallTime.end(start);
             inputs.extend(outputs.drain(..).filter_map(|output| self.carry_out(output)));
         }
     }

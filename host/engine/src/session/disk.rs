@@ -4,7 +4,7 @@ use super::Session;
 use crate::alert::Alert;
 use crate::disk::{DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, FileStat, Opened, Verdict};
 use crate::error::{ErrorCode, ErrorInfo};
-use crate::hooks::{Hooks, PeerEvent, Sender, TorrentEvent, peer_bits, torrent_bits};
+use crate::hooks::{Hooks, PeerEvent, Sender, TorrentEvent, torrent_bits};
 use crate::ids::{ConnId, TorrentId};
 use crate::output::Output;
 use crate::peer::Peer;
@@ -131,14 +131,15 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.as_mut() else { return };
         content.picker.piece_passed(piece);
-        for address in listed_as(&self.peers, torrent, &contributors(&judged)) {
+        let senders = contributors(&judged);
+        for address in listed_as(&self.peers, torrent, &senders) {
             torrent.peer_list.reward(address);
         }
         self.unsaved.entry(id).or_default().have = true;
         torrent.judged = Some(judged);
         self.counters.num_piece_passed += 1;
         self.have_new_piece(id, piece);
-        self.tell_contributors(id, true, hooks);
+        self.tell_contributors(id, &senders, &PeerEvent::PiecePassed(piece), hooks);
         self.ask_torrent(id, &TorrentEvent::PiecePassed(piece), hooks);
         if let Some(torrent) = self.torrents.get_mut(&id) {
             torrent.judged = None;
@@ -151,9 +152,11 @@ impl Session {
     fn piece_failed(&mut self, id: TorrentId, judged: Judged, hooks: &mut dyn Hooks) {
         let piece = judged.piece;
         let guilty = contributors(&judged);
-        // What was under way when a peer was put on parole says nothing more against it.
-        let on_parole: BTreeSet<SocketAddr> = self.peers.values().filter(|p| p.parole).map(|p| p.address).collect();
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        // What was under way when a peer was put on parole says nothing more against it.
+        let is_on_parole = |conn| self.peers.get(&conn).is_some_and(|peer| peer.parole);
+        let on_parole: BTreeSet<SocketAddr> =
+            guilty.iter().copied().filter(|&address| torrent.conns_at(address).any(is_on_parole)).collect();
         let Some(content) = torrent.content.as_mut() else { return };
         // Blocks of an earlier run have no sender, and may be what is wrong.
         let alone = guilty.len() == 1 && judged.senders.len() as u32 == content.layout.num_blocks(piece);
@@ -164,7 +167,7 @@ impl Session {
         self.unsaved.entry(id).or_default().have = true;
         torrent.judged = Some(judged);
         self.ask_torrent(id, &TorrentEvent::PieceFailed(piece), hooks);
-        self.tell_contributors(id, false, hooks);
+        self.tell_contributors(id, &guilty, &PeerEvent::PieceFailed(piece), hooks);
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.judged = None;
         let mut banned = Vec::new();
@@ -193,23 +196,19 @@ impl Session {
     }
 
     /// Ends or begins the parole of the peers that sent the judged piece, and tells their plugins.
-    fn tell_contributors(&mut self, id: TorrentId, passed: bool, hooks: &mut dyn Hooks) {
-        let wanted = peer_bits::PiecePassed | peer_bits::PieceFailed;
+    fn tell_contributors(
+        &mut self,
+        id: TorrentId,
+        senders: &[SocketAddr],
+        judgement: &PeerEvent<'_>,
+        hooks: &mut dyn Hooks,
+    ) {
         let Some(torrent) = self.torrents.get(&id) else { return };
-        let Some(judged) = &torrent.judged else { return };
-        let piece = judged.piece;
-        let addresses = contributors(judged);
-        let mut conns = Vec::new();
-        for conn in addresses.into_iter().flat_map(|address| torrent.conns_at(address)) {
-            let Some(peer) = self.peers.get_mut(&conn) else { continue };
-            peer.parole = !passed;
-            if peer.hooks & wanted != 0 {
-                conns.push(conn);
-            }
-        }
+        let conns: Vec<ConnId> = senders.iter().flat_map(|&address| torrent.conns_at(address)).collect();
         for conn in conns {
-            let event = if passed { PeerEvent::PiecePassed(piece) } else { PeerEvent::PieceFailed(piece) };
-            self.ask_peer(conn, &event, hooks);
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            peer.parole = matches!(judgement, PeerEvent::PieceFailed(_));
+            self.ask_peer(conn, judgement, hooks);
         }
     }
 

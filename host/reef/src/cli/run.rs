@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use reef::rt::block_on;
-use reef::session::{PendingReply, Session};
+use reef::session::{AlertStream, PendingReply, Session};
 use reef::store::default_folder;
 use reef_engine::Reply;
 use serde_json::{Value, json};
@@ -49,8 +49,9 @@ pub(crate) fn run(args: &RunArgs, global: &Global) -> Outcome {
     let state = state_file(args)?;
     let plugins = plugin::load(&config, &args.session, plugin_state(&state))?;
     let fetches_metadata = plugins.require_metadata("a magnet link").is_ok();
-    let setup = Setup::of(config, plugins, Some(state.clone()));
-    let (running, _) = Running::start(setup)?;
+    // Who wants events subscribes; this stream is for the session's end.
+    let setup = Setup { alerts: 0, ..Setup::of(config, plugins, Some(state.clone())) };
+    let (running, stream) = Running::start(setup)?;
     let session = Arc::clone(&running.session);
     let (sender, tasks) = sync_channel(WAITING);
     let is_interrupted = Arc::new(AtomicBool::new(false));
@@ -63,7 +64,7 @@ pub(crate) fn run(args: &RunArgs, global: &Global) -> Outcome {
         lock(&feed).subscribe(&session, feed::USUAL)?;
     }
     let defaults = add::Defaults::of(&args.network, fetches_metadata)?;
-    watch_session(&session, sender.clone())?;
+    watch_session(stream, sender.clone())?;
     read_commands(Arc::clone(&session), defaults, args.exit_on_eof, sender)?;
     let outcome = answer_all(&session, &feed, &tasks, &is_interrupted);
     lock(&feed).end();
@@ -105,8 +106,7 @@ fn on_interrupt(is_interrupted: &Arc<AtomicBool>, wake: SyncSender<Event>) {
 }
 
 /// Says when the session ends by itself.
-fn watch_session(session: &Arc<Session>, sender: SyncSender<Event>) -> Result<(), Failure> {
-    let mut alerts = session.subscribe(0, 1);
+fn watch_session(mut alerts: AlertStream, sender: SyncSender<Event>) -> Result<(), Failure> {
     spawn("session end", move || {
         while block_on(alerts.next()).is_some() {}
         let _ = sender.send(Event::Ended);

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reef_proto::bencode::Limits;
@@ -20,7 +21,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Source {
     /// A torrent file.
-    Torrent(Box<Metainfo>),
+    Torrent(Arc<Metainfo>),
     /// A magnet link, or an info-hash, which is a magnet link without anything else.
     Magnet(Box<Magnet>),
 }
@@ -30,8 +31,8 @@ impl Source {
     pub(crate) fn read(text: &str) -> Result<Self, Failure> {
         match kind(text) {
             Kind::Magnet | Kind::InfoHash => magnet(text).map(|magnet| Self::Magnet(Box::new(magnet))),
-            Kind::Url => fetch(text).map(|metainfo| Self::Torrent(Box::new(metainfo))),
-            Kind::File => read_torrent(text).map(|metainfo| Self::Torrent(Box::new(metainfo))),
+            Kind::Url => fetch(text).map(|metainfo| Self::Torrent(Arc::new(metainfo))),
+            Kind::File => read_torrent(text).map(|metainfo| Self::Torrent(Arc::new(metainfo))),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn to_download(args: &GetArgs) -> Result<Vec<AddTorrent>, Failure> {
     room::prepare(&args.output)?;
     let mut torrents: Vec<AddTorrent> = Vec::with_capacity(sources.len());
     for (source, text) in sources.into_iter().zip(&args.sources) {
-        let mut torrent = base(&source, &args.output, &peers, &args.network);
+        let mut torrent = base(&source, &args.output, &peers, &args.network.tracker);
         if args.sequential {
             torrent.flags = torrent.flags.with(TorrentFlags::SEQUENTIAL_DOWNLOAD);
         }
@@ -47,56 +47,40 @@ pub(crate) fn to_download(args: &GetArgs) -> Result<Vec<AddTorrent>, Failure> {
 pub(crate) fn to_seed(metainfo: Metainfo, dir: &Path, network: &NetworkArgs) -> Result<AddTorrent, Failure> {
     let peers = resolve_peers(&network.peer)?;
     refuse_v2_only(&metainfo.info.name, metainfo.info.has_v1())?;
-    let mut torrent = base(&Source::Torrent(Box::new(metainfo)), dir, &peers, network);
+    let mut torrent = base(&Source::Torrent(Arc::new(metainfo)), dir, &peers, &network.tracker);
     torrent.flags = torrent.flags.with(TorrentFlags::UPLOAD_MODE);
     Ok(torrent)
 }
 
 /// A torrent that `reef run` is to add.
 pub(crate) fn to_run(
-    source: Source,
-    folder: PathBuf,
+    source: &Source,
+    folder: &Path,
     select: Option<&FileSelection>,
     (peers, trackers): (&[SocketAddr], &[String]),
 ) -> Result<AddTorrent, Failure> {
+    let mut torrent = base(source, folder, peers, trackers);
+    match source {
+        Source::Torrent(metainfo) if select.is_some() => want_files(&mut torrent, metainfo, select)?,
+        // Whether there is room is found out when it is written: most are there already.
+        Source::Torrent(metainfo) => refuse_v2_only(&metainfo.info.name, metainfo.info.has_v1())?,
+        Source::Magnet(magnet) => want_ranges(&mut torrent, magnet, select)?,
+    }
+    Ok(torrent)
+}
+
+fn base(source: &Source, dir: &Path, peers: &[SocketAddr], trackers: &[String]) -> AddTorrent {
     let mut torrent = AddTorrent {
         info_hashes: source.info_hashes(),
         name: source.name(),
-        save_path: folder,
+        save_path: dir.to_path_buf(),
         peers: peers.to_vec(),
         trackers: trackers.iter().map(|url| vec![url.clone()]).collect(),
         flags: FLAGS,
         ..AddTorrent::default()
     };
     match source {
-        Source::Torrent(metainfo) => {
-            if let Some(select) = select {
-                want_files(&mut torrent, &metainfo, Some(select))?;
-            }
-            refuse_v2_only(&metainfo.info.name, metainfo.info.has_v1())?;
-            torrent.metainfo = Some(Arc::new(*metainfo));
-        }
-        Source::Magnet(magnet) => {
-            torrent.trackers.extend(magnet.trackers.iter().map(|url| vec![url.clone()]));
-            torrent.url_seeds.clone_from(&magnet.web_seeds);
-            want_ranges(&mut torrent, &magnet, select)?;
-        }
-    }
-    Ok(torrent)
-}
-
-fn base(source: &Source, dir: &Path, peers: &[SocketAddr], network: &NetworkArgs) -> AddTorrent {
-    let mut torrent = AddTorrent {
-        info_hashes: source.info_hashes(),
-        name: source.name(),
-        save_path: dir.to_path_buf(),
-        peers: peers.to_vec(),
-        trackers: network.tracker.iter().map(|url| vec![url.clone()]).collect(),
-        flags: FLAGS,
-        ..AddTorrent::default()
-    };
-    match source {
-        Source::Torrent(metainfo) => torrent.metainfo = Some(Arc::new((**metainfo).clone())),
+        Source::Torrent(metainfo) => torrent.metainfo = Some(Arc::clone(metainfo)),
         Source::Magnet(magnet) => {
             torrent.trackers.extend(magnet.trackers.iter().map(|url| vec![url.clone()]));
             torrent.url_seeds.clone_from(&magnet.web_seeds);

@@ -14,13 +14,13 @@ pub fn default_path(hashes: &InfoHashes, folder: &Path) -> Option<PathBuf> {
 
 /// The folder in which plugins have folders of their own: `$XDG_STATE_HOME/reef/plugins`. Makes nothing.
 pub fn plugin_data_path() -> Option<PathBuf> {
-    Some(state_home(|name| std::env::var_os(name))?.join("reef/plugins"))
+    Some(default_folder()?.join("plugins"))
 }
 
 /// Where it is written down why plugins were quarantined: `$XDG_STATE_HOME/reef/quarantine`. `None` where there is no home
 /// folder. Makes nothing.
 pub fn quarantine_path() -> Option<PathBuf> {
-    Some(state_home(|name| std::env::var_os(name))?.join("reef").join("quarantine"))
+    Some(default_folder()?.join("quarantine"))
 }
 
 /// The folder of everything that reef keeps: `$XDG_STATE_HOME/reef`, or `~/.local/state/reef`. `None` where there is no

@@ -81,7 +81,7 @@ impl Add {
         let folder = self.save_path.clone().unwrap_or_else(|| PathBuf::from("."));
         let folder = std::path::absolute(&folder).map_err(|error| Failure::io(&folder, &error))?;
         let trackers = trackers.map_err(Failure::new)?;
-        let mut torrent = wanted::to_run(source, folder, select.as_ref(), (&peers, &trackers))?;
+        let mut torrent = wanted::to_run(&source, &folder, select.as_ref(), (&peers, &trackers))?;
         for (flag, is_set) in [
             (TorrentFlags::PAUSED, self.paused),
             (TorrentFlags::SEED_MODE, self.seed_mode),
