@@ -28,37 +28,48 @@ pub enum Verdict {
     Close(String),
 }
 
-/// Whoever listens to a session's hooks: the plugin host, or [`NoHooks`].
+/// Whoever listens to a session's hooks: the plugin host, or [`NoHooks`]. What is not implemented wants nothing and lets everything
+/// pass.
 pub trait Hooks {
     /// Which session hooks are wanted, as an OR of [`SessionEvent::bit`].
-    fn session_mask(&self) -> u64;
+    fn session_mask(&self) -> u64 {
+        0
+    }
     /// A torrent was added; returns which of its hooks are wanted, as an OR of [`TorrentEvent::bit`].
-    fn add_torrent(&mut self, torrent: TorrentId, view: &View<'_>, actions: &mut Actions) -> u64;
+    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
+        0
+    }
     /// A torrent is gone.
-    fn remove_torrent(&mut self, torrent: TorrentId);
+    fn remove_torrent(&mut self, _: TorrentId) {}
     /// A peer is attached to a torrent; returns which of its hooks are wanted, as an OR of [`PeerEvent::bit`].
-    fn add_peer(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> u64;
+    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
+        0
+    }
     /// A peer is gone.
-    fn remove_peer(&mut self, at: PeerRef);
+    fn remove_peer(&mut self, _: PeerRef) {}
     /// The wanted hooks of a torrent, asked again after [`Actions::refresh_masks`].
-    fn torrent_mask(&self, torrent: TorrentId) -> u64;
+    fn torrent_mask(&self, _: TorrentId) -> u64 {
+        0
+    }
     /// The wanted hooks of a peer, asked again after [`Actions::refresh_masks`].
-    fn peer_mask(&self, at: PeerRef) -> u64;
+    fn peer_mask(&self, _: PeerRef) -> u64 {
+        0
+    }
     /// The set of plugins may change, as it was told: those that come get their objects, those that go lose them. The
     /// session then asks for every mask, and tells peers whose handshake differs.
     fn change_plugins(&mut self, _view: &View<'_>, _actions: &mut Actions) {}
     /// What plugins add to the extension handshake with this peer.
-    fn extension_handshake(&mut self, at: PeerRef, view: &View<'_>, actions: &mut Actions) -> HandshakeEntries;
+    fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {
+        HandshakeEntries::default()
+    }
     /// A session event.
-    fn on_session(&mut self, event: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict;
+    fn on_session(&mut self, _: &SessionEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
     /// A torrent event.
-    fn on_torrent(
-        &mut self,
-        torrent: TorrentId,
-        event: &TorrentEvent,
-        view: &View<'_>,
-        actions: &mut Actions,
-    ) -> Verdict;
+    fn on_torrent(&mut self, _: TorrentId, _: &TorrentEvent, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
     /// The numbers of this connection's messages, in place of the standard ones: asked once, after the peer's handshake.
     fn message_ids(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> Option<Arc<MessageIds>> {
         None
@@ -88,7 +99,9 @@ pub trait Hooks {
         Vec::new()
     }
     /// A peer event.
-    fn on_peer(&mut self, at: PeerRef, event: &PeerEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict;
+    fn on_peer(&mut self, _: PeerRef, _: &PeerEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
+        Verdict::Pass
+    }
 }
 
 /// A peer of a torrent.
@@ -444,34 +457,4 @@ impl Actions {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoHooks;
 
-impl Hooks for NoHooks {
-    fn session_mask(&self) -> u64 {
-        0
-    }
-    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
-        0
-    }
-    fn remove_torrent(&mut self, _: TorrentId) {}
-    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
-        0
-    }
-    fn remove_peer(&mut self, _: PeerRef) {}
-    fn torrent_mask(&self, _: TorrentId) -> u64 {
-        0
-    }
-    fn peer_mask(&self, _: PeerRef) -> u64 {
-        0
-    }
-    fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {
-        HandshakeEntries::default()
-    }
-    fn on_session(&mut self, _: &SessionEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-    fn on_torrent(&mut self, _: TorrentId, _: &TorrentEvent, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-    fn on_peer(&mut self, _: PeerRef, _: &PeerEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-}
+impl Hooks for NoHooks {}

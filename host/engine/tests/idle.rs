@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use reef_engine::control::{Control, ReadDone, Ticket};
 use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Opened};
-use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict, session_bits};
+use reef_engine::hooks::{SessionEvent, Verdict, session_bits};
 use reef_engine::output::StoreOp;
 use reef_engine::status::TorrentState;
 use reef_engine::{
-    Action, Actions, AddTorrent, Command, ConnId, Hooks, Input, ListenerId, Output, PeerRef, Reply, ReplyToken,
-    Session, SessionConfig, Time, TorrentFlags, TorrentId, Unloading, View,
+    Action, Actions, AddTorrent, Command, ConnId, Hooks, Input, ListenerId, Output, Reply, ReplyToken, Session,
+    SessionConfig, Time, TorrentFlags, TorrentId, Unloading, View,
 };
 use reef_proto::create::{Content, NewTorrent, PieceHashes};
 use reef_proto::handshake::{Handshake, Reserved};
@@ -36,23 +36,7 @@ impl Hooks for Plugin {
     fn session_mask(&self) -> u64 {
         session_bits::Tick
     }
-    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
-        0
-    }
-    fn remove_torrent(&mut self, _: TorrentId) {}
-    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
-        0
-    }
-    fn remove_peer(&mut self, _: PeerRef) {}
-    fn torrent_mask(&self, _: TorrentId) -> u64 {
-        0
-    }
-    fn peer_mask(&self, _: PeerRef) -> u64 {
-        0
-    }
-    fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {
-        HandshakeEntries::default()
-    }
+
     fn on_session(&mut self, _: &SessionEvent<'_>, view: &View<'_>, actions: &mut Actions) -> Verdict {
         if !self.wishes.is_empty() {
             self.pieces =
@@ -61,12 +45,7 @@ impl Hooks for Plugin {
         self.wishes.drain(..).for_each(|wish| actions.push(Action::Control(wish)));
         Verdict::Pass
     }
-    fn on_torrent(&mut self, _: TorrentId, _: &TorrentEvent, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-    fn on_peer(&mut self, _: PeerRef, _: &PeerEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
+
     fn read_done(&mut self, _: TorrentId, done: ReadDone, _: &View<'_>, _: &mut Actions) {
         self.read.push(done);
     }

@@ -3,8 +3,7 @@
 use super::*;
 use bytes::BytesMut;
 use reef_engine::alert::{Category, CustomAlert};
-use reef_engine::hooks::{HandshakeEntries, PeerEvent, SessionEvent, TorrentEvent, Verdict};
-use reef_engine::{Action, Actions, AddTorrent, Alert, Hooks, PeerRef, TorrentFlags, View};
+use reef_engine::{Action, AddTorrent, Alert, Hooks, TorrentFlags};
 use reef_plugin_host::{PluginHost, PluginHostConfig};
 use reef_proto::handshake::{Feature, Handshake, Reserved};
 use reef_proto::message::{BlockRequest, Message, id};
@@ -259,37 +258,7 @@ struct Double {
     panics: bool,
 }
 
-impl Hooks for Double {
-    fn session_mask(&self) -> u64 {
-        0
-    }
-    fn add_torrent(&mut self, _: TorrentId, _: &View<'_>, _: &mut Actions) -> u64 {
-        0
-    }
-    fn remove_torrent(&mut self, _: TorrentId) {}
-    fn add_peer(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> u64 {
-        0
-    }
-    fn remove_peer(&mut self, _: PeerRef) {}
-    fn torrent_mask(&self, _: TorrentId) -> u64 {
-        0
-    }
-    fn peer_mask(&self, _: PeerRef) -> u64 {
-        0
-    }
-    fn extension_handshake(&mut self, _: PeerRef, _: &View<'_>, _: &mut Actions) -> HandshakeEntries {
-        HandshakeEntries::default()
-    }
-    fn on_session(&mut self, _: &SessionEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-    fn on_torrent(&mut self, _: TorrentId, _: &TorrentEvent, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-    fn on_peer(&mut self, _: PeerRef, _: &PeerEvent<'_>, _: &View<'_>, _: &mut Actions) -> Verdict {
-        Verdict::Pass
-    }
-}
+impl Hooks for Double {}
 
 impl Plugins for Double {
     fn take_requests(&mut self) -> Vec<Action> {
