@@ -49,6 +49,9 @@ impl Shell {
     pub(super) async fn run(mut self) {
         let wall = self.clock.wall_now();
         self.handle(Input::WallClock(wall));
+        // Who subscribed with the start hears where it listens, and whoever gives the first command may ask for it.
+        self.handle_event(Event::Subscribers);
+        self.turn();
         let mut events = Vec::new();
         while !self.stopped {
             self.inbox.take(&mut events);

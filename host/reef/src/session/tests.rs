@@ -34,6 +34,13 @@ fn who_subscribes_with_the_start_hears_where_the_session_listens() {
     assert!(matches!(&heard, NextAlert::Alert(Alert::ListenSucceeded { address }) if *address == listens), "{heard:?}");
 }
 
+#[test]
+fn the_first_command_finds_the_session_listening() {
+    let session = session(None);
+    let Reply::Session(status) = session.command_blocking(Command::SessionStatus) else { panic!("no status") };
+    assert_eq!(status.listening, session.listen_addresses());
+}
+
 /// Some bytes that are not alike anywhere.
 fn content(length: usize) -> Vec<u8> {
     let mut x = 1_u64;
