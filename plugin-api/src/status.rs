@@ -143,7 +143,7 @@ statuses! {
         active_secs: u64,
         /// Seconds it seeded in all.
         seeding_secs: u64,
-        /// It has everything that is wanted, verified and on stable storage.
+        /// It has everything that is wanted, verified and in its files.
         complete: bool,
     }
 

@@ -3,7 +3,7 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Opened};
+use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Finished, Opened};
 use reef_engine::{
     AddTorrent, Command, Input, NoHooks, Output, ReplyToken, Session, SessionConfig, Time, TorrentFlags,
 };
@@ -30,8 +30,8 @@ fn settle(session: &mut Session, now: Time) {
     while let Some(output) = session.poll() {
         let Output::Disk(job) = output else { continue };
         let result = match job.op {
-            DiskOp::Open(_) => DiskResult::Opened(Ok(Opened { files: vec![Some(stat)], free_space: None })),
-            DiskOp::Finish => DiskResult::Finished(Ok(vec![stat])),
+            DiskOp::Open(_) => DiskResult::Opened(Ok(Opened { files: vec![Some(stat)], ..Opened::default() })),
+            DiskOp::Finish { .. } => DiskResult::Finished(Ok(Finished { files: vec![stat], kept_by: None })),
             _ => continue,
         };
         session.handle(now, Input::Disk(DiskDone { torrent: job.torrent, result }), &mut NoHooks);

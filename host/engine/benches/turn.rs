@@ -237,7 +237,7 @@ impl Swarm {
             DiskResult::Checked { piece, outcome: Ok(Verdict::Passed), data }
         };
         Some(match op {
-            DiskOp::Open(_) => DiskResult::Opened(Ok(Opened { files: vec![None], free_space: None })),
+            DiskOp::Open(_) => DiskResult::Opened(Ok(Opened { files: vec![None], ..Opened::default() })),
             DiskOp::WritePiece { piece, data, .. } => checked(piece, data),
             DiskOp::CheckPiece { piece, .. } => checked(piece, Vec::new()),
             DiskOp::WriteRun { piece, begin, data } => {

@@ -155,7 +155,7 @@ alerts! {
         /// Pieces in all.
         total: u32,
     } = 6, "torrent_checked", STATUS, |(_, have, total)| format!("checked: {have} of {total} pieces are there");
-    /// Everything wanted of a torrent is verified and on stable storage.
+    /// Everything wanted of a torrent is verified and in its files.
     TorrentFinished {
         /// The torrent.
         torrent: TorrentId,

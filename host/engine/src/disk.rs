@@ -63,9 +63,12 @@ pub enum DiskOp {
         /// How many bytes; at most the rest of the piece.
         length: u32,
     },
-    /// Put the files on stable storage, create the empty ones, give executables their bit. Asked when a torrent is
-    /// complete and when it stops.
-    Finish,
+    /// Create the empty files and give executables their bit. Asked when a torrent is complete, again a while later,
+    /// and when the session stops.
+    Finish {
+        /// Also put what was written on stable storage. A storage that cannot tell its [`MountId`] always does.
+        sync: bool,
+    },
     /// Close the files. The last job of a torrent, unless `delete_files`.
     Close {
         /// Also delete the torrent's files, its part file and the folders that become empty.
@@ -84,6 +87,9 @@ pub struct OpenStorage {
     pub wanted: Vec<bool>,
     /// Names the part file, so that torrents sharing a folder do not share one.
     pub part_name: String,
+    /// Files that are known to be on stable storage, by size and time. What else is there is put there with the next sync,
+    /// like what is written. `None` if what is there is believed as it is.
+    pub synced: Option<Vec<FileStat>>,
 }
 
 /// The hashes that a piece must have; at least one is set.
@@ -139,7 +145,7 @@ pub enum DiskResult {
         outcome: Result<Bytes, DiskError>,
     },
     /// To [`DiskOp::Finish`].
-    Finished(Result<Vec<FileStat>, DiskError>),
+    Finished(Result<Finished, DiskError>),
     /// To [`DiskOp::Close`].
     Closed(Result<(), DiskError>),
 }
@@ -161,7 +167,26 @@ pub struct Opened {
     pub files: Vec<Option<FileStat>>,
     /// Free bytes on the file system of the save path; `None` where it cannot be told.
     pub free_space: Option<u64>,
+    /// The mount that the files are on; `None` where it cannot be told.
+    pub mount: Option<MountId>,
+    /// Some of the files may not be on stable storage.
+    pub unsynced: bool,
 }
+
+/// How the files are left.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Finished {
+    /// One entry a file of the layout; zeros where there is none.
+    pub files: Vec<FileStat>,
+    /// The mount that keeps what was written, as long as it lasts; `None` if all of it is on stable storage.
+    pub kept_by: Option<MountId>,
+}
+
+/// A file system as it is mounted now, in this run of the machine. As long as it is the same, what was written is not
+/// lost, synced or not, whatever becomes of the process that wrote it. Two with the same bytes are the same; the bytes
+/// mean nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct MountId(pub [u8; 24]);
 
 /// Size and time of a file, by which resume data is believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -81,8 +81,7 @@ pub enum Output {
     },
     /// Something that subscribers may want to know.
     Alert(Alert),
-    /// Keep something in the session's store. Commits are grouped; what a record says of files is only committed
-    /// after those files were put on stable storage.
+    /// Keep something in the session's store. Commits are grouped.
     Store(StoreOp),
     /// Read what the store has of a torrent, committed or not; answered by [`crate::Input::Loaded`].
     Load(TorrentId),

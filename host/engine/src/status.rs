@@ -124,7 +124,7 @@ pub struct TorrentStatus {
     pub active_secs: u64,
     /// Seconds it seeded in all.
     pub seeding_secs: u64,
-    /// It has everything that is wanted, verified and on stable storage.
+    /// It has everything that is wanted, verified and in its files.
     pub complete: bool,
     /// What the last announces said, a row a tracker.
     pub trackers: Vec<TrackerStatus>,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reef_engine::control::{Control, ReadDone, Ticket};
-use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Opened};
+use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Finished, Opened};
 use reef_engine::hooks::{SessionEvent, Verdict, session_bits};
 use reef_engine::output::StoreOp;
 use reef_engine::status::TorrentState;
@@ -135,9 +135,9 @@ impl Stage {
                 let result = match job.op {
                     DiskOp::Open(_) => {
                         self.open.insert(job.torrent, FILE);
-                        DiskResult::Opened(Ok(Opened { files: vec![self.file], free_space: None }))
+                        DiskResult::Opened(Ok(Opened { files: vec![self.file], ..Opened::default() }))
                     }
-                    DiskOp::Finish => DiskResult::Finished(Ok(vec![FILE])),
+                    DiskOp::Finish { .. } => DiskResult::Finished(Ok(Finished { files: vec![FILE], kept_by: None })),
                     DiskOp::Close { .. } => {
                         self.open.remove(&job.torrent);
                         DiskResult::Closed(Ok(()))

@@ -1,10 +1,12 @@
-//! A disk in memory: it outlives the session that writes to it, and a crash loses what was not synced.
+//! A disk in memory: it outlives the session that writes to it, and a crash loses what was not synced: whole files, or only
+//! their bytes, so that they look as if they were there.
 
 use crate::content::Torrent;
 use bytes::Bytes;
 use reef_engine::TorrentId;
 use reef_engine::disk::{
-    DiskDone, DiskError, DiskErrorKind, DiskOp, DiskResult, Expect, FileStat, OpenStorage, Opened, Verdict,
+    DiskDone, DiskError, DiskErrorKind, DiskOp, DiskResult, Expect, FileStat, Finished, MountId, OpenStorage, Opened,
+    Verdict,
 };
 use reef_engine::output::StoreOp;
 use reef_proto::hash::{InfoHashes, Sha1Hash};
@@ -26,6 +28,8 @@ pub struct Disk {
     /// Bytes it has room for.
     room: Option<u64>,
     clock: u64,
+    /// How often the machine stopped.
+    crashes: u8,
 }
 
 /// One torrent's storage.
@@ -34,6 +38,8 @@ struct Storage {
     layout: Arc<Layout>,
     wanted: Vec<bool>,
     part_name: String,
+    /// Something was written that was not synced, or may have been by an earlier run.
+    unsynced: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -129,15 +135,15 @@ impl Disk {
 
     /// The machine stops: what was not synced is lost, torrent by torrent storages are closed.
     pub(crate) fn crash(&mut self) {
-        self.open.clear();
-        self.pending.clear();
-        self.files.retain(|_, f| f.synced.is_some());
-        for file in self.files.values_mut() {
-            if let Some((bytes, mtime)) = &file.synced {
-                file.bytes.clone_from(bytes);
-                file.mtime = *mtime;
-            }
-        }
+        self.close_abruptly();
+        self.crashes += 1;
+        self.files.retain(|_, file| file.lose_unsynced());
+    }
+
+    /// What is known of a torrent's files, as a session is told when it opens them with everything wanted.
+    #[must_use]
+    pub fn look(&self, torrent: &Torrent) -> Opened {
+        self.opened(&Storage { wanted: vec![true; torrent.meta.info.layout.files().len()], ..Storage::of(torrent) })
     }
 
     /// The session's process is killed: the machine goes on, so what was written is not lost, only what the store had
@@ -151,12 +157,11 @@ impl Disk {
         self.pending.push(op);
     }
 
-    /// Commits what the store was told, after the files it vouches for.
+    /// Commits what the store was told.
     pub(crate) fn commit(&mut self) {
         if self.pending.is_empty() {
             return;
         }
-        self.sync();
         for op in std::mem::take(&mut self.pending) {
             match op {
                 StoreOp::PutTorrent { torrent, hashes, metainfo } => {
@@ -192,10 +197,8 @@ impl Disk {
     }
 
     fn sync(&mut self) {
-        for file in self.files.values_mut() {
-            if file.synced.as_ref().is_none_or(|(_, mtime)| *mtime != file.mtime) {
-                file.synced = Some((file.bytes.clone(), file.mtime));
-            }
+        for file in self.files.values_mut().filter(|file| !file.is_synced()) {
+            file.synced = Some((file.bytes.clone(), file.mtime));
         }
     }
 
@@ -207,7 +210,7 @@ impl Disk {
                 self.set_wanted(torrent, wanted);
                 return None;
             }
-            DiskOp::Finish => DiskResult::Finished(Ok(self.finish(torrent))),
+            DiskOp::Finish { sync } => DiskResult::Finished(Ok(self.finish(torrent, sync))),
             DiskOp::Close { delete_files } => {
                 if let Some(storage) = self.open.remove(&torrent).filter(|_| delete_files) {
                     self.delete(&storage);
@@ -215,10 +218,12 @@ impl Disk {
                 DiskResult::Closed(Ok(()))
             }
             DiskOp::WritePiece { piece, data, expect } => {
+                self.will_write(torrent);
                 let outcome = self.write_piece(torrent, piece, &data, expect);
                 DiskResult::Checked { piece, outcome, data }
             }
             DiskOp::WriteRun { piece, begin, data } => {
+                self.will_write(torrent);
                 let bytes = data.concat();
                 let outcome = self.storage(torrent).and_then(|s| self.write(&s, (piece, begin), &bytes));
                 DiskResult::Written { piece, begin, length: bytes.len() as u32, outcome }
@@ -244,11 +249,28 @@ impl Disk {
     }
 
     fn open(&mut self, torrent: TorrentId, open: OpenStorage) -> Opened {
-        let storage = Storage { layout: open.layout, wanted: open.wanted, part_name: open.part_name };
+        let OpenStorage { layout, wanted, part_name, synced, .. } = open;
+        let mut storage = Storage { layout, wanted, part_name, unsynced: false };
         self.move_wanted(&storage);
-        let files = (0..storage.layout.files().len()).map(|file| self.stat(&storage, file)).collect();
+        let opened = self.opened(&storage);
+        let may_be_unsynced = |synced: Vec<FileStat>| {
+            let mut found = opened.files.iter().enumerate();
+            found.any(|(index, found)| found.is_some_and(|found| synced.get(index) != Some(&found)))
+        };
+        storage.unsynced = synced.is_some_and(may_be_unsynced);
+        let opened = Opened { unsynced: storage.unsynced, ..opened };
         self.open.insert(torrent, storage);
-        Opened { files, free_space: self.room.map(|room| room.saturating_sub(self.used())) }
+        opened
+    }
+
+    fn opened(&self, storage: &Storage) -> Opened {
+        let files = (0..storage.layout.files().len()).map(|file| self.stat(storage, file)).collect();
+        let free_space = self.room.map(|room| room.saturating_sub(self.used()));
+        Opened { files, free_space, mount: Some(self.mount()), unsynced: false }
+    }
+
+    fn mount(&self) -> MountId {
+        MountId([self.crashes; 24])
     }
 
     fn set_wanted(&mut self, torrent: TorrentId, wanted: Vec<bool>) {
@@ -276,15 +298,21 @@ impl Disk {
         }
     }
 
-    fn finish(&mut self, torrent: TorrentId) -> Vec<FileStat> {
-        let Ok(storage) = self.storage(torrent) else { return Vec::new() };
+    fn finish(&mut self, torrent: TorrentId, sync: bool) -> Finished {
+        let Ok(mut storage) = self.storage(torrent) else { return Finished::default() };
         for (index, file) in storage.layout.files().iter().enumerate() {
             if file.length == 0 && !file.pad && file.symlink.is_none() && storage.wanted[index] {
                 self.files.entry(file.display_path()).or_default();
             }
         }
-        self.sync();
-        (0..storage.layout.files().len()).map(|file| self.stat(&storage, file).unwrap_or_default()).collect()
+        if sync {
+            self.sync();
+            storage.unsynced = false;
+        }
+        let files = self.opened(&storage).files.into_iter().map(Option::unwrap_or_default).collect();
+        let kept_by = storage.unsynced.then(|| self.mount());
+        self.open.insert(torrent, storage);
+        Finished { files, kept_by }
     }
 
     /// What is told of a file: one in the part file counts with its full length.
@@ -304,6 +332,12 @@ impl Disk {
 
     fn storage(&self, torrent: TorrentId) -> Result<Storage, DiskError> {
         self.open.get(&torrent).cloned().ok_or_else(|| error(DiskErrorKind::Other, "", "the storage is not open"))
+    }
+
+    fn will_write(&mut self, torrent: TorrentId) {
+        if let Some(storage) = self.open.get_mut(&torrent) {
+            storage.unsynced = true;
+        }
     }
 
     fn write_piece(
@@ -374,13 +408,35 @@ impl Disk {
     }
 }
 
+impl File {
+    fn is_synced(&self) -> bool {
+        self.synced.as_ref().is_some_and(|(_, mtime)| *mtime == self.mtime)
+    }
+
+    /// The machine stops. Whether the file is there afterwards. Every other write had its size and time put on stable
+    /// storage, and not its bytes.
+    fn lose_unsynced(&mut self) -> bool {
+        let synced = self.synced.take();
+        if self.mtime.is_multiple_of(2) {
+            let size = self.bytes.len();
+            self.bytes = synced.map(|(bytes, _)| bytes).unwrap_or_default();
+            self.bytes.resize(size, 0);
+        } else {
+            let Some((bytes, mtime)) = synced else { return false };
+            (self.bytes, self.mtime) = (bytes, mtime);
+        }
+        self.synced = Some((self.bytes.clone(), self.mtime));
+        true
+    }
+}
+
 impl Storage {
     /// The storage of a torrent none of whose files is wanted: it finds what is in the files or in the part file.
     fn of(torrent: &Torrent) -> Self {
         let layout = Arc::new(torrent.meta.info.layout.clone());
         let wanted = vec![false; layout.files().len()];
         let part_name = torrent.meta.info_hashes.wire().iter().map(|b| format!("{b:02x}")).collect();
-        Self { layout, wanted, part_name }
+        Self { layout, wanted, part_name, unsynced: false }
     }
 
     /// The name of a file's place in the part file.

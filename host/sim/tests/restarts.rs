@@ -31,17 +31,24 @@ fn have_pieces(world: &mut World, node: NodeId) -> u32 {
     world.torrents(node).first().map_or(0, |t| t.have_pieces)
 }
 
-/// What the store vouches for; nothing else may be believed without a hash.
-fn stored_have(world: &World, node: NodeId) -> Vec<u32> {
-    let record = world.disk(node).stored().get(&ID).and_then(|r| r.have.clone());
-    record.map_or_else(Vec::new, |h| Have::parse(&h).unwrap().pieces.iter().collect())
+/// What the store vouches for, given the files that are there; nothing else may be believed without a hash.
+fn vouched_for(world: &World, node: NodeId, torrent: &Torrent) -> Vec<u32> {
+    let disk = world.disk(node);
+    let Some(record) = disk.stored().get(&ID).and_then(|r| r.have.clone()) else { return Vec::new() };
+    let (have, found) = (Have::parse(&record).unwrap(), disk.look(torrent));
+    if have.kept_by.is_some() && have.kept_by != found.mount {
+        return Vec::new();
+    }
+    let unchanged = |file: usize| found.files[file] == have.file_stats.get(file).copied();
+    let layout = &torrent.meta.info.layout;
+    have.pieces.iter().filter(|&piece| layout.files_of_piece(piece).all(unchanged)).collect()
 }
 
 /// Every piece that the store vouches for is on the disk, and as many as the session says.
 #[track_caller]
 fn check_claims(world: &mut World, node: NodeId, torrent: &Torrent) {
     let pieces = torrent.meta.info.layout.num_pieces();
-    for piece in stored_have(world, node) {
+    for piece in vouched_for(world, node, torrent) {
         assert!(world.disk(node).holds_piece(torrent, piece), "piece {piece} is claimed and not there");
     }
     let there = (0..pieces).filter(|&p| world.disk(node).holds_piece(torrent, p)).count() as u32;
@@ -62,7 +69,7 @@ fn interrupted(seed: u64, torrent: &Torrent, ends: &[End], times: u32) {
             End::Stop => assert!(world.stop(leech, 30), "seed {seed}: it does not stop"),
         }
         check_claims(&mut world, leech, torrent);
-        let sure: Vec<u32> = stored_have(&world, leech);
+        let sure: Vec<u32> = vouched_for(&world, leech, torrent);
         let fetched: Vec<u64> = sure.iter().map(|&p| world.fetched(leech, p)).collect();
         world.run_for(u64::from(random.next_u32() % 200));
         world.restart(leech, &[first]);
@@ -122,7 +129,7 @@ fn clean_stop_hashes_nothing_and_keeps_unfinished_blocks() {
         let (mut world, first, leech) = pair(seed, &torrent);
         world.run_for(700 + seed * 130);
         assert!(world.stop(leech, 30));
-        let (have, checks) = (stored_have(&world, leech), world.tally(leech).checks);
+        let (have, checks) = (vouched_for(&world, leech, &torrent), world.tally(leech).checks);
         let record = world.disk(leech).stored()[&ID].have.clone().unwrap();
         let kept: u64 =
             Have::parse(&record).unwrap().unfinished.iter().map(|(_, blocks)| blocks.len() as u64 * 16_384).sum();
@@ -175,6 +182,57 @@ fn seed_that_stopped_in_order_is_a_seed_at_once() {
         assert_eq!(world.tally(node).checks, checks);
         assert!(world.is_complete(node));
     }
+}
+
+/// What a session that became complete `after` milliseconds ago does to have all again: how many pieces it hashes, and how
+/// many bytes it fetches.
+fn work_after(end: End, after: u64) -> (u64, u64) {
+    let torrent = Torrent::random(9, "a", 2_000_000, 64 << 10);
+    let (mut world, first, leech) = pair(9, &torrent);
+    world.run_until(60, |w| w.is_complete(leech)).unwrap();
+    world.run_for(after);
+    match end {
+        End::Kill => world.kill(leech),
+        End::Crash => world.crash(leech),
+        End::Stop => assert!(world.stop(leech, 30)),
+    }
+    let fetched = |world: &World| (0..31).map(|piece| world.fetched(leech, piece)).sum::<u64>();
+    let before = (world.tally(leech).checks, fetched(&world));
+    world.restart(leech, &[first]);
+    world.run_until(60, |w| w.is_complete(leech) && w.disk(leech).holds(&torrent)).unwrap();
+    check_claims(&mut world, leech, &torrent);
+    (world.tally(leech).checks - before.0, fetched(&world) - before.1)
+}
+
+#[test]
+fn what_just_became_complete_is_believed_as_long_as_the_machine_goes_on() {
+    for end in [End::Kill, End::Stop] {
+        assert_eq!(work_after(end, 5_000), (0, 0), "{end:?}");
+    }
+    assert_ne!(work_after(End::Crash, 5_000), (0, 0));
+}
+
+#[test]
+fn what_is_complete_is_synced_after_a_while_and_believed_after_a_crash() {
+    for end in [End::Kill, End::Stop, End::Crash] {
+        assert_eq!(work_after(end, 45_000), (0, 0), "{end:?}");
+    }
+}
+
+#[test]
+fn what_an_earlier_run_left_unsynced_is_synced_by_the_next() {
+    let torrent = Torrent::random(10, "a", 2_000_000, 64 << 10);
+    let (mut world, first, leech) = pair(10, &torrent);
+    world.run_until(60, |w| w.is_complete(leech)).unwrap();
+    assert!(world.stop(leech, 30));
+    world.restart(leech, &[]);
+    world.run_for(45_000);
+    world.crash(leech);
+    let checks = world.tally(leech).checks;
+    world.restart(leech, &[first]);
+    world.run_for(1_000);
+    assert!(world.is_complete(leech) && world.disk(leech).holds(&torrent));
+    assert_eq!(world.tally(leech).checks, checks);
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn read_have(dict: &Dict<'_>, version: i64) -> Option<Have> {
     let unfinished = dict.list("unfinished").into_iter().flatten();
     let unfinished = unfinished.filter_map(|entry| read_unfinished(entry, pieces.len(), from_lowest)).collect();
     let file_stats = dict.list("file sizes").into_iter().flatten().map(read_stat).collect();
-    Some(Have { pieces, unfinished, file_stats })
+    Some(Have { pieces, unfinished, file_stats, kept_by: None })
 }
 
 fn read_pieces(bytes: &[u8], version: i64) -> Option<Bitfield> {
@@ -146,6 +146,7 @@ mod tests {
             pieces,
             unfinished: vec![(3, vec![0, 9])],
             file_stats: vec![FileStat { size: 77, mtime: 1_700_000_000 * SECOND }],
+            kept_by: None,
         }
     }
 

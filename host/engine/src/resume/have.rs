@@ -1,17 +1,18 @@
 //! Which pieces and blocks are on disk, and how the files looked when that was written down.
 //!
 //! The record is binary because it is written every few seconds while a torrent downloads. All numbers are big-endian:
-//! version (1 byte, 1); number of pieces (4); how they follow (1 byte: 0 none is there, 1 all are, 2 a bit each, as in the
+//! version (1 byte: 1, or 2 and then the mount that keeps the files, 24 bytes); number of pieces (4); how they follow (1 byte: 0 none is there, 1 all are, 2 a bit each, as in the
 //! bitfield message); number of unfinished pieces (4), each with its index (4), length of its mask (2) and mask (block 0
 //! is the highest bit of the first byte); number of files (4), each with its size (8) and modification time (8).
 
 use super::ResumeError;
-use crate::disk::FileStat;
+use crate::disk::{FileStat, MountId};
 use bytes::Bytes;
 use reef_proto::bitfield::{Bitfield, byte_count};
 use reef_proto::layout::{BLOCK_SIZE, MAX_PIECE_LENGTH, MAX_PIECES};
 
-const VERSION: u8 = 1;
+const STABLE: u8 = 1;
+const KEPT: u8 = 2;
 const NONE: u8 = 0;
 const ALL: u8 = 1;
 const BITS: u8 = 2;
@@ -25,15 +26,20 @@ pub struct Have {
     pub pieces: Bitfield,
     /// Pieces of which some blocks are on disk, unverified: index and blocks, ascending.
     pub unfinished: Vec<(u32, Vec<u32>)>,
-    /// Every file as it was when the pieces were last known to be in it, by index.
+    /// Every file as it was when the pieces were last known to be in it, by index; zeros for one that was written to since.
     pub file_stats: Vec<FileStat>,
+    /// Where the files are not on stable storage yet, the mount that keeps them: the record holds as long as it does.
+    pub kept_by: Option<MountId>,
 }
 
 impl Have {
     /// The record that the store keeps.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+        let mut out = match self.kept_by {
+            None => vec![STABLE],
+            Some(MountId(mount)) => [&[KEPT][..], &mount].concat(),
+        };
         out.extend(self.pieces.len().to_be_bytes());
         match self.pieces.count() {
             0 => out.push(NONE),
@@ -85,7 +91,11 @@ impl Have {
 }
 
 fn read(rest: &mut &[u8]) -> Option<Have> {
-    let [VERSION] = take(rest)? else { return None };
+    let kept_by = match take(rest)? {
+        [STABLE] => None,
+        [KEPT] => Some(MountId(take(rest)?)),
+        _ => return None,
+    };
     let pieces = read_pieces(rest)?;
     let mut unfinished = Vec::new();
     for _ in 0..u32::from_be_bytes(take(rest)?) {
@@ -102,7 +112,7 @@ fn read(rest: &mut &[u8]) -> Option<Have> {
     for _ in 0..u32::from_be_bytes(take(rest)?) {
         file_stats.push(FileStat { size: u64::from_be_bytes(take(rest)?), mtime: u64::from_be_bytes(take(rest)?) });
     }
-    Some(Have { pieces, unfinished, file_stats })
+    Some(Have { pieces, unfinished, file_stats, kept_by })
 }
 
 fn read_pieces(rest: &mut &[u8]) -> Option<Bitfield> {
@@ -159,12 +169,13 @@ mod tests {
             pieces,
             unfinished: vec![(1, vec![0, 9, 31]), (2, vec![32_766])],
             file_stats: vec![FileStat { size: 5, mtime: u64::MAX }, FileStat::default()],
+            kept_by: Some(MountId([7; 24])),
         }
     }
 
     #[test]
     fn the_record_survives() {
-        let empty = Have { pieces: Bitfield::new(0), unfinished: vec![], file_stats: vec![] };
+        let empty = Have { pieces: Bitfield::new(0), unfinished: vec![], file_stats: vec![], kept_by: None };
         let full = Have { pieces: Bitfield::full(100_000), ..empty.clone() };
         assert!(full.encode().len() < 20);
         for have in [empty, full, Have { pieces: Bitfield::new(7), ..some() }, some()] {
@@ -179,7 +190,7 @@ mod tests {
             assert_eq!(Have::parse(&bytes[..len]), Err(ResumeError::Have), "{len}");
         }
         assert_eq!(Have::parse(&[&bytes[..], b"x"].concat()), Err(ResumeError::Have));
-        assert_eq!(Have::parse(&[&[2], &bytes[1..]].concat()), Err(ResumeError::Have));
+        assert_eq!(Have::parse(&[&[3], &bytes[1..]].concat()), Err(ResumeError::Have));
     }
 
     #[test]
@@ -198,7 +209,7 @@ mod tests {
     fn a_number_rounded_up_to_eight_is_fitted() {
         let mut pieces = Bitfield::new(16);
         pieces.set(12);
-        let have = Have { pieces, unfinished: vec![(1, vec![0])], file_stats: vec![] };
+        let have = Have { pieces, unfinished: vec![(1, vec![0])], file_stats: vec![], kept_by: None };
         let fitted = have.clone().fit(13).unwrap();
         assert_eq!((fitted.pieces.len(), fitted.pieces.iter().collect::<Vec<_>>()), (13, vec![12]));
         assert_eq!(have.clone().fit(16), Some(have.clone()));
@@ -212,9 +223,9 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn nothing_read_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..80), version: bool) {
-            if version && !bytes.is_empty() {
-                bytes[0] = VERSION;
+        fn nothing_read_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..80), version in 0..3_u8) {
+            if version > 0 && !bytes.is_empty() {
+                bytes[0] = version;
             }
             if let Ok(have) = Have::parse(&bytes) {
                 prop_assert_eq!(Have::parse(&have.encode()), Ok(have));

@@ -2,7 +2,7 @@
 
 use super::Session;
 use crate::alert::Alert;
-use crate::disk::{DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, FileStat, Opened, Verdict};
+use crate::disk::{DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, Finished, Opened, Verdict};
 use crate::error::{ErrorCode, ErrorInfo};
 use crate::hooks::{Hooks, PeerEvent, Sender, TorrentEvent, torrent_bits};
 use crate::ids::{ConnId, TorrentId};
@@ -37,7 +37,7 @@ impl Session {
                 }
             }
             DiskResult::Read { piece, begin, outcome } => self.piece_read(id, (piece, begin), outcome, hooks),
-            DiskResult::Finished(Ok(stats)) => self.files_finished(id, stats, hooks),
+            DiskResult::Finished(Ok(finished)) => self.files_finished(id, finished, hooks),
             DiskResult::Closed(_) => self.close_answered(id, hooks),
             DiskResult::Opened(Err(error)) | DiskResult::Finished(Err(error)) => self.storage_failed(id, &error, hooks),
         }
@@ -228,7 +228,7 @@ impl Session {
         }
     }
 
-    /// If everything wanted is here, has the files put on stable storage and changes the state.
+    /// If everything wanted is here, has the files put in order and changes the state.
     pub(super) fn finish_if_complete(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get(&id) else { return };
         if torrent.state == TorrentState::Downloading && torrent.is_finished() {
@@ -236,28 +236,25 @@ impl Session {
         }
     }
 
-    /// Everything wanted is here: has the files put on stable storage and changes the state.
+    /// Everything wanted is here: has the files put in order and changes the state.
     pub(super) fn finish(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         self.announce_haves(id);
         let Some(torrent) = self.torrents.get(&id) else { return };
         let state = if torrent.is_seed() { TorrentState::Seeding } else { TorrentState::Finished };
         self.set_state(id, state, hooks);
-        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish }));
+        self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish { sync: false } }));
         self.update_all_interest(id);
     }
 
-    fn files_finished(&mut self, id: TorrentId, stats: Vec<FileStat>, hooks: &mut dyn Hooks) {
+    fn files_finished(&mut self, id: TorrentId, finished: Finished, hooks: &mut dyn Hooks) {
+        self.files_settled(id, finished);
         let now = self.unix_time();
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
-        if let Some(content) = &mut torrent.content {
-            content.file_stats = stats;
-        }
-        self.unsaved.entry(id).or_default().have = true;
         if !torrent.is_finished() {
             return;
         }
         if std::mem::replace(&mut torrent.finished_on_disk, true) {
-            return;
+            return self.may_sleep_later(id);
         }
         let (name, downloaded) = (torrent.name.clone(), !torrent.began_complete);
         if downloaded || torrent.totals.completed_time == 0 {

@@ -184,6 +184,9 @@ impl Session {
             };
             if let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) {
                 content.writing += bytes;
+                if let DiskOp::WritePiece { piece, .. } | DiskOp::WriteRun { piece, .. } = op {
+                    content.forget_stats(piece);
+                }
                 if let DiskOp::WritePiece { piece, .. } | DiskOp::CheckPiece { piece, .. } = op {
                     let senders = content.assembly.remove(piece);
                     content.judging.insert(piece, senders);

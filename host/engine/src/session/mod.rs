@@ -93,6 +93,8 @@ pub struct Session {
     torrents: table::Table,
     /// Torrents of which the store may not know everything.
     unsaved: BTreeMap<TorrentId, Unsaved>,
+    /// When to put the files of complete torrents on stable storage; the earliest first.
+    syncs_due: VecDeque<(Time, TorrentId)>,
     unloading: Unloading,
     sleeping: sleeping::State,
     by_hash: BTreeMap<[u8; 20], TorrentId>,
@@ -143,6 +145,7 @@ impl Session {
             peer_id: PeerId::generate(tail),
             torrents: table::Table::default(),
             unsaved: BTreeMap::new(),
+            syncs_due: VecDeque::new(),
             unloading: config.unloading,
             sleeping: sleeping::State::default(),
             by_hash: BTreeMap::new(),

@@ -1,11 +1,18 @@
 //! What the store is told: a torrent once, its resume data and its pieces when they changed.
+//!
+//! A record of pieces must not claim bytes that are lost when the machine stops. Nobody waits for the disk for that: a file
+//! that is written to is not vouched for; a torrent that has just become complete is, as long as the mount keeps what was
+//! written to it; and a while later, when the system has long begun to write by itself, the files are synced and the
+//! record holds for good.
 
 use super::Session;
+use crate::disk::{DiskJob, DiskOp, Finished};
 use crate::ids::TorrentId;
 use crate::output::{Output, StoreOp};
 use crate::time::Time;
 use crate::torrent::Torrent;
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Which records of a torrent in the store are out of date.
 #[derive(Clone, Copy, Default, Debug)]
@@ -15,7 +22,42 @@ pub(super) struct Unsaved {
     pub(super) have: bool,
 }
 
+/// How long after a torrent is complete its files are put on stable storage. By then the system has done most of it.
+const SYNC_DELAY: Duration = Duration::from_secs(30);
+
 impl Session {
+    /// The storage says how the files are.
+    pub(super) fn files_settled(&mut self, id: TorrentId, finished: Finished) {
+        let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
+        if content.writing > 0 {
+            // It is not how they are any more.
+            return;
+        }
+        content.file_stats = finished.files;
+        content.kept_by = finished.kept_by;
+        let unsaved = self.unsaved.entry(id).or_default();
+        (unsaved.have, unsaved.resume) = (true, true);
+        if content.kept_by.is_some() {
+            self.sync_later(id);
+        }
+    }
+
+    /// Has the files of a torrent synced after a while, if it is complete then.
+    pub(super) fn sync_later(&mut self, id: TorrentId) {
+        self.syncs_due.push_back((self.now + SYNC_DELAY, id));
+    }
+
+    /// Has the files synced that became complete a while ago.
+    pub(super) fn sync_if_due(&mut self) {
+        while self.syncs_due.front().is_some_and(|(due, _)| *due <= self.now) {
+            let Some((_, id)) = self.syncs_due.pop_front() else { return };
+            let Some(torrent) = self.torrents.get(&id).filter(|t| t.is_finished()) else { continue };
+            if torrent.content.as_ref().is_some_and(|content| content.open && content.kept_by.is_some()) {
+                self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish { sync: true } }));
+            }
+        }
+    }
+
     /// Brings the store up to date with everything that is known of a torrent.
     pub(super) fn save_torrent(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get(&id) else { return };

@@ -267,7 +267,8 @@ impl Session {
 fn is_idle(t: &Torrent) -> bool {
     let content = t.content.as_ref();
     let at_rest = content.is_some_and(|c| {
-        c.open && c.checking.is_none() && c.writing == 0 && c.reading.is_empty() && c.picker.is_seed()
+        let is_busy = c.checking.is_some() || c.writing > 0 || !c.reading.is_empty();
+        c.open && !is_busy && c.kept_by.is_none() && c.picker.is_seed()
     });
     let settled = t.error.is_none() && t.removing.is_none() && !t.reopening && t.waking.is_none();
     at_rest && settled && t.finished_on_disk && t.peers.is_empty() && !t.flags.contains(TorrentFlags::PINNED)

@@ -102,14 +102,16 @@ impl Session {
         }
         self.save_all();
         let open = self.torrents.values().filter(|t| t.content.is_some() && !t.storage_closed);
-        let open: BTreeSet<TorrentId> = open.map(|t| t.id).collect();
+        // Whoever stops a download means to go on with it, perhaps after the machine was off. What is complete is kept
+        // by the system like any other file that was just written.
+        let open: Vec<_> = open.map(|t| (t.id, !t.is_finished())).collect();
         if let Some(stopping) = &mut self.stopping {
             stopping.files_closing = true;
-            stopping.open.clone_from(&open);
+            stopping.open = open.iter().map(|(id, _)| *id).collect();
         }
-        for id in open {
+        for (id, sync) in open {
             // Its answer says which files, by size and time, the next run may believe without hashing them.
-            self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish }));
+            self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish { sync } }));
             self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Close { delete_files: false } }));
         }
         self.continue_stopping();

@@ -45,6 +45,7 @@ impl Session {
             self.dial_candidates(hooks);
             self.announce_due();
         }
+        self.sync_if_due();
         self.sleep_if_due();
         self.look_at_unseen();
         self.tick_udp_trackers(hooks);

@@ -160,6 +160,7 @@ impl Session {
             new_haves: Vec::new(),
             judged: None,
             finished_on_disk: false,
+            left_unsynced: false,
             began_complete: false,
             removing: None,
             reopening: false,
@@ -203,6 +204,7 @@ impl Session {
             reading: Reading::default(),
             writing: 0,
             file_stats: Vec::new(),
+            kept_by: None,
         };
         torrent.content = Some(Box::new(content));
         self.apply_priorities(id);
@@ -243,11 +245,18 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = &torrent.content else { return };
         torrent.storage_closed = false;
+        let is_believed = torrent.flags.contains(TorrentFlags::SEED_MODE);
+        let synced = match torrent.resume_have.as_ref().filter(|_| !std::mem::take(&mut torrent.left_unsynced)) {
+            Some(have) if have.kept_by.is_none() => Some(have.file_stats.clone()),
+            None if is_believed => None,
+            _ => Some(Vec::new()),
+        };
         let open = OpenStorage {
             layout: content.layout.clone(),
             save_path: torrent.save_path.clone(),
             wanted: content.wanted(),
             part_name: hex(torrent.hashes.wire()),
+            synced,
         };
         self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Open(Box::new(open)) }));
     }
@@ -265,7 +274,7 @@ impl Session {
         let mut to_hash = Vec::new();
         let mut restore = Vec::new();
         let layout = content.layout.clone();
-        let vouching = Vouching::new(resume.as_ref(), &layout, &opened.files);
+        let vouching = Vouching::new(resume.as_ref(), &layout, opened);
         for piece in 0..pieces {
             match vouching.of(piece) {
                 _ if seed_mode => content.picker.we_have(piece),
@@ -276,6 +285,7 @@ impl Session {
             }
         }
         content.file_stats = opened.files.iter().map(|f| f.unwrap_or_default()).collect();
+        content.kept_by = opened.mount.filter(|_| opened.unsynced);
         content.checking = Some(Checking::new(to_hash));
         let mut writes = Vec::new();
         for (piece, blocks) in restore {
@@ -285,6 +295,9 @@ impl Session {
             writes.extend(ops);
         }
         self.submit_writes(id, writes);
+        if opened.unsynced {
+            self.sync_later(id);
+        }
         if !self.is_awake(id, hooks) {
             self.continue_checking(id, hooks);
         }
@@ -434,6 +447,7 @@ impl Session {
     fn reopen(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.take() else { return };
+        torrent.left_unsynced = true;
         torrent.params.file_priorities = content.file_priorities;
         self.counters.queued_write_bytes -= content.writing as i64;
         self.held_bytes -= content.assembly.held();

@@ -10,7 +10,7 @@ pub(crate) mod sleep;
 pub(crate) mod vouching;
 
 use crate::add_torrent::{AddTorrent, TorrentFlags};
-use crate::disk::{Expect, FileStat};
+use crate::disk::{Expect, FileStat, MountId};
 use crate::error::ErrorInfo;
 use crate::hooks::Sender;
 use crate::ids::{ConnId, ReplyToken, TorrentId};
@@ -67,8 +67,7 @@ pub(crate) struct Torrent {
     pub(crate) new_haves: Vec<u32>,
     /// A piece whose blocks hooks may read now.
     pub(crate) judged: Option<Judged>,
-    /// Something changed that the store does not know.
-    /// It is complete and on stable storage.
+    /// It is complete and its files are in order.
     pub(crate) finished_on_disk: bool,
     /// Everything wanted was there when the files were checked.
     pub(crate) began_complete: bool,
@@ -76,6 +75,8 @@ pub(crate) struct Torrent {
     pub(crate) removing: Option<Removing>,
     /// Its storage is being closed and opened again.
     pub(crate) reopening: bool,
+    /// A storage was closed that may have left its files unsynced.
+    pub(crate) left_unsynced: bool,
     /// What is known of it while its metadata and pieces are left to the store.
     pub(crate) asleep: Option<Summary>,
     /// Its metadata and files are being looked at again; who waits for that.
@@ -110,8 +111,10 @@ pub(crate) struct Content {
     pub(crate) reading: Reading,
     /// Bytes handed to the storage and not yet answered.
     pub(crate) writing: u64,
-    /// Sizes and times of the files when they were last known to be in order.
+    /// Sizes and times of the files when they were last known to be in order; zeros for one that is written to.
     pub(crate) file_stats: Vec<FileStat>,
+    /// The mount that keeps the files until they are put on stable storage; `None` once they are.
+    pub(crate) kept_by: Option<MountId>,
 }
 
 /// A removal under way.
@@ -193,7 +196,8 @@ impl Torrent {
 
     /// What to know of it without its metadata, if it is complete.
     pub(crate) fn summary(&self) -> Option<Summary> {
-        let content = || self.content.as_ref().filter(|c| self.finished_on_disk && c.picker.is_seed());
+        let is_safe = |c: &&Content| self.finished_on_disk && c.kept_by.is_none() && c.picker.is_seed();
+        let content = || self.content.as_deref().filter(is_safe);
         self.asleep.or_else(|| content().map(|c| Summary::of(&c.meta, &c.layout)))
     }
 
@@ -258,11 +262,21 @@ impl Torrent {
     pub(crate) fn have(&self) -> Option<Have> {
         let c = self.content.as_ref()?;
         let unfinished = c.assembly.on_disk().collect();
-        Some(Have { pieces: c.picker.have().clone(), unfinished, file_stats: c.file_stats.clone() })
+        let (pieces, file_stats) = (c.picker.have().clone(), c.file_stats.clone());
+        Some(Have { pieces, unfinished, file_stats, kept_by: c.kept_by })
     }
 }
 
 impl Content {
+    /// The files of a piece are written to: what was known of them says nothing any more.
+    pub(crate) fn forget_stats(&mut self, piece: u32) {
+        for file in self.layout.files_of_piece(piece) {
+            if let Some(stat) = self.file_stats.get_mut(file) {
+                *stat = FileStat::default();
+            }
+        }
+    }
+
     /// What a piece must hash to.
     pub(crate) fn expect(&self, piece: u32) -> Expect {
         Expect { v1: self.meta.info.piece_hash(piece), v2: None }

@@ -1,6 +1,6 @@
 //! What resume data still vouches for, given the files that were found.
 
-use crate::disk::FileStat;
+use crate::disk::Opened;
 use crate::resume::Have;
 use reef_proto::layout::Layout;
 use std::collections::BTreeMap;
@@ -31,8 +31,10 @@ pub(crate) enum Known {
 }
 
 impl<'a> Vouching<'a> {
-    pub(crate) fn new(have: Option<&'a Have>, layout: &'a Layout, found: &[Option<FileStat>]) -> Self {
-        let have = have.filter(|h| h.pieces.len() == layout.num_pieces());
+    pub(crate) fn new(have: Option<&'a Have>, layout: &'a Layout, opened: &Opened) -> Self {
+        let found = &opened.files;
+        let is_kept = |have: &Have| have.kept_by.is_none() || have.kept_by == opened.mount;
+        let have = have.filter(|h| h.pieces.len() == layout.num_pieces() && is_kept(h));
         let remembered = |i: usize| have.and_then(|h| h.file_stats.get(i).copied());
         let unchanged = (0..layout.files().len())
             .map(|i| match (found.get(i).copied().flatten(), remembered(i)) {

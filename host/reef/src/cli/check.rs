@@ -121,6 +121,7 @@ fn hash(metainfo: &Metainfo, dir: &Path, counter: &Counter) -> Result<Report, Fa
         save_path: dir.to_path_buf(),
         wanted: vec![true; layout.files().len()],
         part_name: metainfo.info_hashes.to_string(),
+        synced: None,
     })));
     let check = |piece| submit(DiskOp::CheckPiece { piece, expect: expect(metainfo, piece) });
     let mut report = Report { stats: Vec::new(), bad: BTreeSet::new() };

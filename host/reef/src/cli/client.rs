@@ -100,8 +100,7 @@ pub(crate) fn plugin_state(state: &Path) -> BTreeMap<String, Vec<u8>> {
     if !state.exists() {
         return BTreeMap::new();
     }
-    // Nothing is written, so no file has to be put on stable storage before.
-    let loaded = Store::open(state, Arc::new(|_| Vec::new())).and_then(|store| store.state());
+    let loaded = Store::open(state).and_then(|store| store.state());
     let states = loaded.unwrap_or_default();
     states.into_iter().map(|(key, value)| (key, value.to_vec())).collect()
 }

@@ -9,11 +9,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use reef_engine::disk::{DiskError, DiskErrorKind, FileStat};
+use reef_engine::disk::{DiskError, DiskErrorKind, FileStat, MountId};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::failure::{failed, failure, refusal};
+use super::mount::mount_of;
 
 /// What a file is opened for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -93,11 +94,26 @@ impl Folder {
 
     /// Free bytes on the file system of the save folder, or of the nearest folder above it that exists.
     pub(super) fn free_space(&self) -> Option<u64> {
-        self.path.ancestors().find_map(|path| {
-            let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        self.nearest(|path| {
             let stat = rustix::fs::statvfs(path).ok()?;
             Some(stat.f_bavail.saturating_mul(stat.f_frsize))
         })
+    }
+
+    /// The mount of the save folder, or of the nearest folder above it that exists.
+    pub(super) fn mount(&self) -> Option<MountId> {
+        self.nearest(mount_of)
+    }
+
+    /// Puts everything on stable storage that was written to the save folder's file system.
+    pub(super) fn sync_file_system(&self) -> Result<(), DiskError> {
+        let synced = File::open(&self.path).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+        synced.map_err(|error| failure(&self.path, &error))
+    }
+
+    fn nearest<T>(&self, tell: impl Fn(&Path) -> Option<T>) -> Option<T> {
+        let or_here = |path: &Path| if path.as_os_str().is_empty() { tell(Path::new(".")) } else { tell(path) };
+        self.path.ancestors().find_map(or_here)
     }
 
     fn remove(&self, components: &[String], flags: AtFlags) -> Result<(), DiskError> {

@@ -7,14 +7,14 @@
 //! written; `check` pieces read and hashed side by side; `storage` one torrent's files; `part_file` bytes of unwanted
 //! files; `folder` the only way into the save folder; `open_files` which files are open; `hash` SHA-1 and trees of pieces;
 //! `hash_files` hashing what is to become a torrent; `scratch` the buffer for it; `vectored` writing many buffers at once;
-//! `stamps` files that
-//! somebody else changed; `failure` errors.
+//! `stamps` files that somebody else changed; `mount` whether what was not synced is still there; `failure` errors.
 
 mod check;
 mod failure;
 mod folder;
 mod hash;
 mod hash_files;
+mod mount;
 mod open_files;
 mod part_file;
 mod pool;

@@ -116,9 +116,19 @@ impl PartFile {
         if !std::mem::take(&mut state.dirty) {
             return Ok(());
         }
-        let synced = state.file.as_ref().map_or(Ok(()), |(file, _)| file.sync_data());
+        let synced = self.file(&mut state, Access::Read).and_then(|file| file.sync_data());
         state.dirty = synced.is_err();
         synced.map_err(|error| failure(&self.path(), &error))
+    }
+
+    /// Whether something was written that is not on stable storage.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.lock().dirty
+    }
+
+    /// Has the next [`Self::sync`] sync what an earlier run wrote.
+    pub(super) fn sync_again(&self) {
+        self.lock().dirty = true;
     }
 
     /// Closes the file; it is opened again when needed.

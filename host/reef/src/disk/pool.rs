@@ -1,7 +1,7 @@
 //! The threads that do disk jobs. They share one queue and one table of open files; each has one buffer to read into.
 //! A thread never waits for another one while it holds a lock.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -57,8 +57,6 @@ struct Shared {
     wake: Condvar,
     storages: RwLock<HashMap<TorrentId, Arc<Storage>>>,
     files: Arc<OpenFiles>,
-    /// Torrents that were closed without all their bytes having reached stable storage.
-    lost: Mutex<HashSet<TorrentId>>,
     on_done: OnDone,
 }
 
@@ -110,7 +108,6 @@ impl DiskPool {
             wake: Condvar::new(),
             storages: RwLock::default(),
             files: Arc::new(OpenFiles::new(config.max_open_files)),
-            lost: Mutex::default(),
             on_done,
         });
         let mut pool = Self { shared, threads: Vec::new() };
@@ -167,20 +164,6 @@ impl DiskPool {
     /// [`Self::read_block`].
     pub fn is_unchanged(&self, torrent: TorrentId, request: &BlockRequest) -> bool {
         self.shared.storage(torrent).is_none_or(|storage| storage.is_unchanged(request))
-    }
-
-    /// Puts on stable storage what was written of these torrents. Returns those where that failed, whose files may now
-    /// lack bytes that were reported as written.
-    pub fn sync(&self, torrents: &[TorrentId]) -> Vec<TorrentId> {
-        let fails = |torrent: &&TorrentId| match self.shared.storage(**torrent).map(|storage| storage.sync()) {
-            Some(Err(error)) => {
-                log::error!("{error}");
-                true
-            }
-            Some(Ok(())) => false,
-            None => self.shared.lost().contains(torrent),
-        };
-        torrents.iter().filter(fails).copied().collect()
     }
 
     /// A torrent's storage, for tests of what a disk thread does with several jobs at once.
@@ -296,7 +279,7 @@ impl Shared {
                 let outcome = storage().and_then(|storage| storage.read(piece, begin, length));
                 DiskResult::Read { piece, begin, outcome }
             }
-            DiskOp::Finish => DiskResult::Finished(storage().and_then(|storage| storage.finish())),
+            DiskOp::Finish { sync } => DiskResult::Finished(storage().and_then(|storage| storage.finish(sync))),
             DiskOp::Close { delete_files } => DiskResult::Closed(self.close(torrent, delete_files)),
             // These are done many at a time.
             DiskOp::WritePiece { .. } | DiskOp::WriteRun { .. } | DiskOp::CheckPiece { .. } => return None,
@@ -304,7 +287,6 @@ impl Shared {
     }
 
     fn open(&self, torrent: TorrentId, open: OpenStorage) -> reef_engine::disk::Opened {
-        self.lost().remove(&torrent);
         let (storage, opened) = Storage::open(torrent, open, self.files.clone());
         self.storages.write().unwrap_or_else(PoisonError::into_inner).insert(torrent, Arc::new(storage));
         opened
@@ -316,14 +298,8 @@ impl Shared {
         if delete_files {
             return storage.delete();
         }
-        storage.close().inspect_err(|error| {
-            log::error!("{error}");
-            self.lost().insert(torrent);
-        })
-    }
-
-    fn lost(&self) -> MutexGuard<'_, HashSet<TorrentId>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+        storage.close();
+        Ok(())
     }
 
     fn storage(&self, torrent: TorrentId) -> Option<Arc<Storage>> {

@@ -205,7 +205,7 @@ pub(super) fn scope(job: &DiskJob) -> Scope {
         | DiskOp::WriteRun { piece, .. }
         | DiskOp::CheckPiece { piece, .. }
         | DiskOp::Read { piece, .. } => Some(piece),
-        DiskOp::Open(_) | DiskOp::SetWanted(_) | DiskOp::Finish | DiskOp::Close { .. } => None,
+        DiskOp::Open(_) | DiskOp::SetWanted(_) | DiskOp::Finish { .. } | DiskOp::Close { .. } => None,
     };
     Scope { torrent: job.torrent, piece }
 }
@@ -289,7 +289,7 @@ mod tests {
             DiskOp::WritePiece { piece, .. } => format!("{torrent}:piece {piece}"),
             DiskOp::WriteRun { piece, begin, .. } => format!("{torrent}:run {piece}+{begin}"),
             DiskOp::CheckPiece { piece, .. } => format!("{torrent}:check {piece}"),
-            DiskOp::Finish => format!("{torrent}:finish"),
+            DiskOp::Finish { .. } => format!("{torrent}:finish"),
             DiskOp::SetWanted(_) => format!("{torrent}:wanted"),
             _ => format!("{torrent}:other"),
         }
@@ -313,8 +313,13 @@ mod tests {
     #[test]
     fn a_job_for_the_whole_torrent_waits_and_is_waited_for() {
         let mut bench = Bench::new();
-        bench.push([read(1, 0, 0), read(1, 0, 1), whole(1, DiskOp::Finish), whole(1, DiskOp::SetWanted(vec![]))]);
-        bench.push([read(1, 5, 0), whole(2, DiskOp::Finish)]);
+        bench.push([
+            read(1, 0, 0),
+            read(1, 0, 1),
+            whole(1, DiskOp::Finish { sync: true }),
+            whole(1, DiskOp::SetWanted(vec![])),
+        ]);
+        bench.push([read(1, 5, 0), whole(2, DiskOp::Finish { sync: true })]);
         let (jobs, scopes) = bench.take_all();
         assert_eq!(jobs, ["1:read 0+0", "2:finish"]);
         bench.done(scopes[0]);
@@ -358,7 +363,7 @@ mod tests {
     #[test]
     fn pieces_do_not_keep_their_torrent_from_closing() {
         let mut bench = Bench::new();
-        bench.push([piece(1, 0, 10), whole(1, DiskOp::Finish)]);
+        bench.push([piece(1, 0, 10), whole(1, DiskOp::Finish { sync: true })]);
         let (jobs, scopes) = bench.take_all();
         assert_eq!(jobs, ["1:piece 0"]);
         bench.done(scopes[0]);

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use reef_engine::TorrentId;
-use reef_engine::disk::{DiskError, DiskErrorKind, Expect, FileStat, OpenStorage, Opened};
+use reef_engine::disk::{DiskError, DiskErrorKind, Expect, FileStat, Finished, OpenStorage, Opened};
 use reef_proto::layout::{FileEntry, FileSlice, Layout};
 use reef_proto::message::BlockRequest;
 use rustix::fs::Advice;
@@ -75,6 +75,8 @@ enum Place {
 #[derive(Default)]
 struct Written {
     files: BTreeSet<usize>,
+    /// Files that were found, and may have been written just before.
+    found: BTreeSet<usize>,
     /// The first failure to put something there. The kernel reports it once and forgets the bytes, so it stands for as
     /// long as this storage is open.
     lost: Option<DiskError>,
@@ -103,7 +105,7 @@ impl Storage {
     /// Looks at what is there. Makes nothing, but for one case: bytes in the part file whose file is wanted are moved
     /// to it, which an earlier run was told to do and could not finish.
     pub(super) fn open(torrent: TorrentId, open: OpenStorage, files: Arc<OpenFiles>) -> (Self, Opened) {
-        let OpenStorage { layout, save_path, wanted, part_name } = open;
+        let OpenStorage { layout, save_path, wanted, part_name, synced } = open;
         let folder = Folder::new(save_path);
         let part = PartFile::open(&folder, &part_name, &layout);
         let held = part.held_files();
@@ -132,8 +134,32 @@ impl Storage {
         if !held.is_empty() {
             storage.set_wanted(&wanted);
         }
-        let opened = Opened { files: storage.stats(), free_space: storage.folder.free_space() };
+        let files = storage.stats();
+        if let Some(synced) = synced {
+            storage.sync_all_but(&synced, &files);
+        }
+        let (mount, unsynced) = (storage.folder.mount(), !storage.is_synced());
+        let opened = Opened { files, free_space: storage.folder.free_space(), mount, unsynced };
         (storage, opened)
+    }
+
+    /// Has the next sync put on stable storage what was found, but for files that are known to be there.
+    fn sync_all_but(&self, synced: &[FileStat], found: &[Option<FileStat>]) {
+        for (index, found) in found.iter().enumerate() {
+            if found.is_none_or(|found| synced.get(index) == Some(&found)) {
+                continue;
+            }
+            match self.place(index) {
+                Place::Wanted | Place::Unwanted => drop(self.written().found.insert(index)),
+                Place::Part | Place::Stranded => self.part.sync_again(),
+                Place::Pad => {}
+            }
+        }
+    }
+
+    fn is_synced(&self) -> bool {
+        let written = self.written();
+        written.files.is_empty() && written.found.is_empty() && !self.part.is_dirty()
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -262,7 +288,15 @@ impl Storage {
     /// Puts everything that was written on stable storage.
     pub(super) fn sync(&self) -> Result<(), DiskError> {
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let files = std::mem::take(&mut self.written().files);
+        let (mut files, found) = {
+            let mut written = self.written();
+            (std::mem::take(&mut written.files), std::mem::take(&mut written.found))
+        };
+        if found.len() > MANY_FOUND {
+            self.folder.sync_file_system()?;
+        } else {
+            files.extend(found);
+        }
         let sync_file = |index: usize| {
             let file = self.file(index, Access::Read, Handle::Any)?;
             file.sync_data().map_err(|error| failure(&self.path(index), &error))
@@ -275,9 +309,9 @@ impl Storage {
         written.lost.clone().map_or(Ok(()), Err)
     }
 
-    /// Makes what has no bytes (empty files, links), gives executables their bit, and syncs. Says what is there then:
-    /// one entry a file, zeros where there is none.
-    pub(super) fn finish(&self) -> Result<Vec<FileStat>, DiskError> {
+    /// Makes what has no bytes (empty files, links) and gives executables their bit. Syncs if it is told to, or if nobody
+    /// could tell later whether what was written is lost. Says what is there then.
+    pub(super) fn finish(&self, sync: bool) -> Result<Finished, DiskError> {
         for (index, entry) in self.layout.files().iter().enumerate() {
             match self.place(index) {
                 Place::Wanted => {}
@@ -296,17 +330,22 @@ impl Storage {
                 self.make_executable(index)?;
             }
         }
-        self.sync()?;
-        self.stamps.settle();
-        Ok(self.stats().into_iter().map(Option::unwrap_or_default).collect())
+        let mount = self.folder.mount().filter(|_| !sync);
+        if mount.is_none() {
+            self.sync()?;
+        }
+        let is_synced = self.is_synced();
+        if is_synced {
+            self.stamps.settle();
+        }
+        let files = self.stats().into_iter().map(Option::unwrap_or_default).collect();
+        Ok(Finished { files, kept_by: mount.filter(|_| !is_synced) })
     }
 
-    /// Syncs and closes the files.
-    pub(super) fn close(&self) -> Result<(), DiskError> {
-        let synced = self.sync();
+    /// Closes the files. What was not synced is left to the system.
+    pub(super) fn close(&self) {
         self.files.close_all(self.torrent);
         self.part.close();
-        synced
     }
 
     /// Closes and removes the files, the part file and the folders that become empty; the save folder stays.
@@ -517,6 +556,11 @@ impl Storage {
 fn is_wanted(wanted: &[bool], index: usize) -> bool {
     wanted.get(index).copied().unwrap_or(true)
 }
+
+/// So many files that were found are synced with the whole file system they are on: each by itself would have the device
+/// write out its cache each time. Who wrote them has been told of what went wrong; a file that is written here is synced
+/// by itself, so that its errors are told here.
+const MANY_FOUND: usize = 64;
 
 /// Files of one torrent that are written to at a time.
 const WRITERS: usize = 8;

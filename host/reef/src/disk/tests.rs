@@ -66,11 +66,16 @@ impl Bench {
 
     /// Opens with these files unwanted.
     fn open(&self, unwanted: &[usize]) -> Opened {
+        self.open_after(unwanted, None)
+    }
+
+    fn open_after(&self, unwanted: &[usize], synced: Option<Vec<FileStat>>) -> Opened {
         let open = OpenStorage {
             layout: self.layout.clone(),
             save_path: self.path(""),
             wanted: self.wanted(unwanted),
             part_name: "t".to_owned(),
+            synced,
         };
         match self.do_job(DiskOp::Open(Box::new(open))) {
             DiskResult::Opened(opened) => opened.unwrap(),
@@ -154,8 +159,14 @@ impl Bench {
     }
 
     fn finish(&self) -> Result<Vec<FileStat>, DiskError> {
-        match self.do_job(DiskOp::Finish) {
-            DiskResult::Finished(stats) => stats,
+        let finished = self.finish_and(true)?;
+        assert_eq!(finished.kept_by, None, "all is on stable storage");
+        Ok(finished.files)
+    }
+
+    fn finish_and(&self, sync: bool) -> Result<Finished, DiskError> {
+        match self.do_job(DiskOp::Finish { sync }) {
+            DiskResult::Finished(finished) => finished,
             other => panic!("{other:?}"),
         }
     }
@@ -626,9 +637,23 @@ fn blocks_for_peers_come_from_the_pool_or_straight_from_files() {
 }
 
 #[test]
-fn syncing_says_which_torrents_it_failed_for() {
-    let bench = Bench::opened(BLOCK, &["a:40000"]);
+fn what_is_not_synced_is_said_to_be_kept_by_its_mount() {
+    let bench = Bench::new(BLOCK, &["a:40000", "b:40000"]);
+    let mount = bench.open(&[1]).mount;
+    assert!(mount.is_some());
+    assert_eq!(bench.finish_and(false).unwrap().kept_by, None, "nothing was written");
     bench.write_all();
-    assert_eq!(bench.pool.sync(&[T, TorrentId(99)]), []);
-    assert_eq!(bench.pool.sync(&[T]), []);
+    let kept = bench.finish_and(false).unwrap();
+    assert_eq!((kept.kept_by, bench.finish_and(false).unwrap()), (mount, kept.clone()));
+    assert_eq!(bench.finish(), Ok(kept.files.clone()), "the same files, on stable storage");
+    assert_eq!(bench.finish_and(false).unwrap().kept_by, None);
+    bench.close(false).unwrap();
+    // As runs do that find what an earlier one synced, or did not.
+    for (synced, kept_by) in [(None, None), (Some(kept.files.clone()), None), (Some(vec![]), mount)] {
+        let opened = bench.open_after(&[1], synced.clone());
+        assert_eq!((opened.mount, opened.unsynced), (mount, kept_by.is_some()), "{synced:?}");
+        assert_eq!(bench.finish_and(false).unwrap().kept_by, kept_by, "{synced:?}");
+        assert_eq!(bench.finish(), Ok(kept.files.clone()));
+        bench.close(false).unwrap();
+    }
 }

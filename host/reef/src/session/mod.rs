@@ -151,7 +151,7 @@ impl Session {
             opened => opened?,
         };
         let pool = Arc::new(DiskPool::start(config.disk, on_done(&inbox))?);
-        let (store, stored) = open_store(config.state, &pool)?;
+        let (store, stored) = open_store(config.state)?;
         let plugins = config.plugins.unwrap_or_else(|| Box::new(NoHooks));
         let waker = Arc::clone(&inbox);
         plugins.set_waker(Box::new(move || waker.push(Event::PluginRequests)));
@@ -360,10 +360,9 @@ impl From<OpenError> for StartError {
     }
 }
 
-fn open_store(path: Option<PathBuf>, pool: &Arc<DiskPool>) -> Result<(Option<Store>, Loaded), StoreError> {
+fn open_store(path: Option<PathBuf>) -> Result<(Option<Store>, Loaded), StoreError> {
     let Some(path) = path else { return Ok((None, Loaded::default())) };
-    let pool = Arc::clone(pool);
-    let store = Store::open(&path, Arc::new(move |torrents| pool.sync(torrents)))?;
+    let store = Store::open(&path)?;
     let loaded = store.load()?;
     Ok((Some(store), loaded))
 }

@@ -1,10 +1,9 @@
 //! What a session keeps from one run to the next: torrents, their resume data and verified pieces, and the state of
 //! plugins, in one transactional file.
 //!
-//! Changes are queued to a thread that commits them together every few seconds. Before a commit that says anything of a
-//! torrent's files, those files are put on stable storage: data before the bit that says we have it. A file that is
-//! corrupt is moved aside, one of a newer version is refused; nothing is ever thrown away. The records' contents are the
-//! engine's business, and are not looked at here.
+//! Changes are queued to a thread that commits them together every few seconds. A file that is corrupt is moved aside, one
+//! of a newer version is refused; nothing is ever thrown away. The records' contents are the engine's business, and are not
+//! looked at here.
 //!
 //! Code map: `database` the only place that names redb; `pending` what the next commit will hold; `lock` one process a
 //! store; `path` where a download's store lies.
@@ -17,7 +16,6 @@ mod pending;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,10 +29,6 @@ use lock::Lock;
 use pending::Pending;
 
 pub use path::{default_folder, default_path, plugin_data_path, quarantine_path};
-
-/// Puts the files of these torrents on stable storage. Returns the torrents for which that failed: what the commit
-/// would have said of their files is left out of it.
-pub type SyncFiles = Arc<dyn Fn(&[TorrentId]) -> Vec<TorrentId> + Send + Sync>;
 
 /// A session's store. Dropping it commits what is queued.
 pub struct Store {
@@ -128,15 +122,15 @@ impl Store {
     ///
     /// # Errors
     /// When another process uses it, it was written by a newer version, or it cannot be read.
-    pub fn open(path: &Path, sync_files: SyncFiles) -> Result<Self, StoreError> {
-        Self::open_with_interval(path, sync_files, COMMIT_INTERVAL)
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_with_interval(path, COMMIT_INTERVAL)
     }
 
     /// The same with another time between the first change and the commit that holds it.
     ///
     /// # Errors
     /// As for [`Self::open`].
-    pub fn open_with_interval(path: &Path, sync_files: SyncFiles, interval: Duration) -> Result<Self, StoreError> {
+    pub fn open_with_interval(path: &Path, interval: Duration) -> Result<Self, StoreError> {
         let lock = Lock::take(path)?;
         let mut moved_aside = None;
         let database = match open_existing(path) {
@@ -153,7 +147,6 @@ impl Store {
         let mut committer = Committer {
             path: path.to_owned(),
             database,
-            sync_files,
             interval,
             pending: Pending::default(),
             due: None,
@@ -250,7 +243,6 @@ impl Drop for Store {
 struct Committer {
     path: PathBuf,
     database: Option<Database>,
-    sync_files: SyncFiles,
     interval: Duration,
     pending: Pending,
     /// When to commit what is pending.
@@ -298,11 +290,6 @@ impl Committer {
         self.due = None;
         if self.pending.is_empty() {
             return Ok(());
-        }
-        let vouched_for = self.pending.vouched_for();
-        if !vouched_for.is_empty() {
-            let unsafe_to_vouch = (self.sync_files)(&vouched_for);
-            self.pending.leave_out(&unsafe_to_vouch);
         }
         let committed = self.database().and_then(|(database, pending)| database.apply(pending));
         self.failing = committed.is_err();

@@ -47,21 +47,6 @@ impl Pending {
             }
         }
     }
-
-    /// The torrents of whose files something is claimed.
-    pub(super) fn vouched_for(&self) -> Vec<TorrentId> {
-        let vouches = |change: &Change| change.have.is_some() || change.resume.is_some();
-        self.torrents.iter().filter(|(_, change)| vouches(change)).map(|(torrent, _)| *torrent).collect()
-    }
-
-    /// Takes back what is claimed of the files of these torrents.
-    pub(super) fn leave_out(&mut self, torrents: &[TorrentId]) {
-        for torrent in torrents {
-            if let Some(change) = self.torrents.get_mut(torrent) {
-                (change.have, change.resume) = (None, None);
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -85,9 +70,6 @@ mod tests {
         pending.add(StoreOp::PutHave { torrent: T, have: bytes("new") });
         assert_eq!(pending.torrents[&T].metainfo, Some(bytes("meta")));
         assert_eq!(pending.torrents[&T].have, Some(bytes("new")));
-        assert_eq!(pending.vouched_for(), [T]);
-        pending.leave_out(&[T, TorrentId(99)]);
-        assert_eq!((pending.vouched_for(), pending.torrents[&T].hashes), (vec![], Some(hashes)));
         pending.add(StoreOp::Remove(T));
         assert_eq!(pending.torrents[&T], Change { removed: true, ..Change::default() });
     }

@@ -1,19 +1,14 @@
 //! The store as a whole, with real files and other processes.
 
 use std::process::{Command, Output};
-use std::sync::Mutex;
 
 use super::*;
 use reef_proto::hash::{Sha1Hash, Sha256Hash};
 
 const LONG: Duration = Duration::from_secs(3600);
 
-fn no_files() -> SyncFiles {
-    Arc::new(|_| Vec::new())
-}
-
 fn open(path: &Path) -> Store {
-    Store::open_with_interval(path, no_files(), LONG).unwrap()
+    Store::open_with_interval(path, LONG).unwrap()
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -82,54 +77,42 @@ fn what_was_put_is_there_after_a_restart() {
 }
 
 #[test]
-fn changes_are_committed_together_after_their_files_were_synced() {
+fn changes_are_committed_together_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.redb");
-    let synced = Arc::new(Mutex::new(Vec::new()));
-    let sync_files: SyncFiles = {
-        let synced = synced.clone();
-        Arc::new(move |torrents| {
-            synced.lock().unwrap().push(torrents.to_vec());
-            torrents.iter().copied().filter(|torrent| torrent.0 == 3).collect()
-        })
-    };
-    let store = Store::open_with_interval(&path, sync_files, LONG).unwrap();
+    let store = open(&path);
     for round in 0..100 {
         for id in 1..=4 {
             put_torrent(&store, id, InfoHashes::from_v1(Sha1Hash::of(&[id as u8])), None);
-            if id != 4 {
-                put_have(&store, id, &format!("{round}"));
-            }
+            put_have(&store, id, &format!("{round}"));
         }
     }
-    assert!(synced.lock().unwrap().is_empty());
+    // Whoever reads comes after what was put, and a commit would have made the file.
+    assert_eq!(have_of(&store, 4), Some("99".into()));
+    assert!(!path.exists());
     store.flush().unwrap();
     store.flush().unwrap();
-    assert_eq!(*synced.lock().unwrap(), [[1, 2, 3].map(TorrentId).to_vec()], "one commit, one sync");
-    assert_eq!((have_of(&store, 1), have_of(&store, 2)), (Some("99".into()), Some("99".into())));
-    assert_eq!(have_of(&store, 3), None, "its files could not be synced, so nothing is said of them");
+    assert_eq!((have_of(&store, 1), have_of(&store, 4)), (Some("99".into()), Some("99".into())));
     assert_eq!(store.load().unwrap().torrents.len(), 4);
 }
 
 #[test]
 fn a_change_is_committed_after_a_while_without_being_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let (sender, synced) = channel();
-    let sender = Mutex::new(sender);
-    let sync_files: SyncFiles = Arc::new(move |torrents| {
-        sender.lock().unwrap().send(torrents.to_vec()).unwrap();
-        Vec::new()
-    });
     let path = folder.path().join("state.redb");
-    let store = Store::open_with_interval(&path, sync_files, Duration::from_millis(5)).unwrap();
+    let store = Store::open_with_interval(&path, Duration::from_millis(5)).unwrap();
     put_have(&store, 1, "have");
-    assert_eq!(synced.recv_timeout(Duration::from_secs(20)).unwrap(), [TorrentId(1)]);
+    let until = Instant::now() + Duration::from_secs(20);
+    while !path.exists() {
+        assert!(Instant::now() < until, "no commit in 20 seconds");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
 fn a_second_process_is_told_who_has_the_store() {
     if let Some(path) = std::env::var_os(OTHER_PROCESS) {
-        match Store::open(Path::new(&path), no_files()) {
+        match Store::open(Path::new(&path)) {
             Err(error) => println!("refused: {error}"),
             Ok(store) => println!("opened: {:?}", store.load().unwrap()),
         }
@@ -144,7 +127,7 @@ fn a_second_process_is_told_who_has_the_store() {
     let said = String::from_utf8(in_another_process(name, &path).stdout).unwrap();
     let expected = format!("refused: {}: in use by another reef (process {})", path.display(), std::process::id());
     assert!(said.contains(&expected), "{said}");
-    assert!(matches!(Store::open(&path, no_files()), Err(StoreError::InUse { pid: Some(_), .. })));
+    assert!(matches!(Store::open(&path), Err(StoreError::InUse { pid: Some(_), .. })));
     drop(store);
     let said = String::from_utf8(in_another_process(name, &path).stdout).unwrap();
     assert!(said.contains("opened: Loaded { next_torrent_id: 2"), "{said}");
@@ -209,7 +192,7 @@ fn a_store_of_a_newer_version_is_left_alone() {
         store
     });
     database::write_version(&path, 2);
-    let error = Store::open(&path, no_files()).err().unwrap();
+    let error = Store::open(&path).err().unwrap();
     assert!(matches!(error, StoreError::TooNew { found: 2, known: 1, .. }), "{error}");
     assert!(error.to_string().contains("newer version"));
     assert!(path.exists() && !folder.path().join("state.redb.damaged-1").exists());
@@ -219,7 +202,7 @@ fn a_store_of_a_newer_version_is_left_alone() {
 fn a_folder_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), b"").unwrap();
-    let error = Store::open(&folder.path().join("file/state.redb"), no_files()).err().unwrap();
+    let error = Store::open(&folder.path().join("file/state.redb")).err().unwrap();
     assert!(error.to_string().contains("/file"), "{error}");
 }
 

@@ -188,6 +188,6 @@ fn piece_of(op: &DiskOp) -> Option<u32> {
         | DiskOp::WriteRun { piece, .. }
         | DiskOp::CheckPiece { piece, .. }
         | DiskOp::Read { piece, .. } => Some(*piece),
-        DiskOp::Open(_) | DiskOp::SetWanted(_) | DiskOp::Finish | DiskOp::Close { .. } => None,
+        DiskOp::Open(_) | DiskOp::SetWanted(_) | DiskOp::Finish { .. } | DiskOp::Close { .. } => None,
     }
 }
