@@ -3,7 +3,8 @@
 //! A connection without a pipe sends header and file by themselves, which costs more and is as right; so nothing here
 //! ever fails, and a process that is short of files gives up none of them for this.
 
-use crate::rt::Pipe;
+use super::send_queue::Header;
+use crate::rt::{Heads, Pipe};
 use std::sync::Arc;
 
 /// Empty pipes, and how many there are in all.
@@ -12,6 +13,7 @@ pub(crate) struct Pipes {
     free: Vec<Pipe>,
     /// One more holder than there are pipes.
     count: Arc<()>,
+    heads: Option<Heads>,
 }
 
 /// A pipe that a connection holds. It is one less when dropped.
@@ -29,6 +31,14 @@ impl Pipes {
         }
         let pipe = self.free.pop().or_else(|| Pipe::new().ok())?;
         Some(Held { pipe, _counted: Arc::clone(&self.count) })
+    }
+
+    /// Where heads are put that are about to go into a pipe; empty. Whoever takes it leaves none in it.
+    pub(crate) fn heads(&mut self) -> Option<&mut Heads> {
+        if self.heads.is_none() {
+            self.heads = Heads::new(size_of::<Header>()).ok();
+        }
+        self.heads.as_mut()
     }
 
     /// Takes back a pipe that is empty.

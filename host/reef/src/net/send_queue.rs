@@ -7,7 +7,7 @@
 
 use super::pipes::{Held, Pipes};
 use crate::disk::FileRange;
-use crate::rt::{FileSent, More, Pipe, Put, TcpSocket};
+use crate::rt::{FileSent, Heads, More, Pipe, Put, TcpSocket};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -45,10 +45,13 @@ pub(crate) enum Flushed {
 enum Entry {
     Bytes(Bytes),
     /// The head of a `piece` message, and how much of it is sent.
-    Header([u8; 13], u8),
+    Header(Header, u8),
     File(FileRange),
     Waiting(ReadTag),
 }
+
+/// The head of a `piece` message.
+pub(crate) type Header = [u8; 13];
 
 impl SendQueue {
     /// Queues bytes.
@@ -59,7 +62,7 @@ impl SendQueue {
     }
 
     /// Queues the head of a `piece` message.
-    pub(crate) fn push_header(&mut self, header: [u8; 13]) {
+    pub(crate) fn push_header(&mut self, header: Header) {
         self.entries.push_back(Entry::Header(header, 0));
     }
 
@@ -113,7 +116,7 @@ impl SendQueue {
     fn step(&mut self, socket: &TcpSocket, pipes: &mut Pipes, sent: &mut u64) -> io::Result<Option<Flushed>> {
         if let Some(held) = &mut self.pipe {
             if held.pipe.len() < LOW
-                && let Some(ended) = fill(&mut held.pipe, &mut self.entries)?
+                && let Some(ended) = fill(&mut held.pipe, pipes, &mut self.entries)?
             {
                 return Ok(Some(ended));
             }
@@ -230,10 +233,35 @@ impl SendQueue {
 }
 
 /// Moves what fits from the front of a queue into a pipe. Says so if a file is shorter than it has to be.
-fn fill(pipe: &mut Pipe, entries: &mut VecDeque<Entry>) -> io::Result<Option<Flushed>> {
+fn fill(pipe: &mut Pipe, pipes: &mut Pipes, entries: &mut VecDeque<Entry>) -> io::Result<Option<Flushed>> {
+    let Some(heads) = pipes.heads() else { return Ok(None) };
+    put_heads(heads, pipe, entries)?;
+    let filled = move_entries(pipe, heads, entries);
+    // Those of blocks for which there was no room in the end.
+    heads.clear()?;
+    filled
+}
+
+/// Puts the heads together of the blocks that are next and have room in a pipe.
+fn put_heads(heads: &mut Heads, pipe: &Pipe, entries: &VecDeque<Entry>) -> io::Result<()> {
+    let whole = entries.iter().filter_map(|entry| match entry {
+        Entry::Header(header, 0) => Some(header),
+        _ => None,
+    });
+    let mut together = [0; MOST_HEADS * size_of::<Header>()];
+    let mut used = 0;
+    for (head, room) in whole.take(pipe.room_for(BLOCK)).zip(together.chunks_exact_mut(size_of::<Header>())) {
+        room.copy_from_slice(head);
+        used += room.len();
+    }
+    heads.put(&together[..used])
+}
+
+fn move_entries(pipe: &mut Pipe, heads: &mut Heads, entries: &mut VecDeque<Entry>) -> io::Result<Option<Flushed>> {
     while let Some(entry) = entries.front_mut() {
         let is_in = match entry {
             Entry::Bytes(data) if data.len() <= Pipe::MOST_BYTES => pipe.put_bytes(data)?,
+            Entry::Header(_, 0) if heads.len() > 0 => heads.move_to(pipe)?,
             Entry::Header(header, sent) => pipe.put_bytes(&header[usize::from(*sent).min(header.len())..])?,
             Entry::File(range) => match pipe.put_file(&range.file, range.offset, range.length)? {
                 Put::FileEnded => return Ok(Some(Flushed::FileEnded(name_of(&range.file)))),
@@ -263,6 +291,10 @@ fn name_of(file: &File) -> String {
     std::fs::read_link(link).map_or_else(|_| "a file".to_owned(), |path| path.display().to_string())
 }
 
+/// Bytes of a usual block.
+const BLOCK: usize = 16 << 10;
+/// Heads that are put together, at most: more blocks than a pipe holds.
+const MOST_HEADS: usize = 16;
 /// Buffers in one gathered send.
 const PARTS: usize = 64;
 /// So many headers and ranges at the front of the queue make a pipe cheaper than two calls for each block.

@@ -8,7 +8,7 @@ mod pipe;
 mod readiness;
 mod socket;
 
-pub(crate) use pipe::{Pipe, Put};
+pub(crate) use pipe::{Heads, Pipe, Put};
 pub(crate) use readiness::{Notifier, Readiness, Ready};
 pub(crate) use socket::{FileSent, More, TcpSocket, UdpSocket, is_out_of_files};
 

@@ -32,7 +32,7 @@ pub(crate) enum Put {
 
 impl Pipe {
     /// Bytes at most that [`Self::put_bytes`] takes: so many go in as a whole or not at all.
-    pub(crate) const MOST_BYTES: usize = 4096;
+    pub(crate) const MOST_BYTES: usize = PAGE;
 
     /// An empty pipe.
     pub(crate) fn new() -> io::Result<Self> {
@@ -78,6 +78,12 @@ impl Pipe {
         }
     }
 
+    /// How many ranges of `length` bytes, each with a head before it, have room in it whatever pages they lie on.
+    pub(crate) const fn room_for(&self, length: usize) -> usize {
+        let pages = length.div_ceil(PAGE) + 2;
+        SIZE.saturating_sub(self.held) / (pages * PAGE)
+    }
+
     /// Sends what is in it; `None` if the socket takes nothing for now.
     pub(crate) fn send(&mut self, socket: &TcpSocket, more: More) -> io::Result<Option<usize>> {
         let flags = match more {
@@ -95,6 +101,59 @@ impl Pipe {
     }
 }
 
+/// Heads of messages that share a page. To write a head into a pipe takes a page for a few bytes; to move it there from
+/// here takes a reference to this one.
+#[derive(Debug)]
+pub(crate) struct Heads {
+    pipe: Pipe,
+    /// How long each is, in bytes.
+    length: usize,
+}
+
+impl Heads {
+    /// An empty page for heads of this length.
+    pub(crate) fn new(length: usize) -> io::Result<Self> {
+        Ok(Self { pipe: Pipe::new()?, length })
+    }
+
+    /// Takes these heads in; there must be none in it.
+    pub(crate) fn put(&mut self, heads: &[u8]) -> io::Result<()> {
+        debug_assert!(self.pipe.held == 0 && heads.len() <= PAGE, "they would lie on two pages");
+        if heads.is_empty() { Ok(()) } else { self.pipe.put_bytes(heads).map(drop) }
+    }
+
+    /// How many heads are in it.
+    pub(crate) const fn len(&self) -> usize {
+        self.pipe.held / self.length
+    }
+
+    /// Moves the first into a pipe; `false` if there is no room.
+    pub(crate) fn move_to(&mut self, pipe: &mut Pipe) -> io::Result<bool> {
+        let flags = SpliceFlags::NONBLOCK;
+        match retry_on_intr(|| splice(&self.pipe.read, None, &pipe.write, None, self.length, flags)) {
+            Ok(n) => {
+                self.pipe.held = self.pipe.held.saturating_sub(n);
+                pipe.held += n;
+                Ok(true)
+            }
+            Err(Errno::AGAIN) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Forgets what is in it.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        let mut scratch = [0; PAGE];
+        while self.pipe.held > 0 {
+            let n = retry_on_intr(|| rustix::io::read(&self.pipe.read, &mut scratch[..]))?;
+            self.pipe.held = self.pipe.held.saturating_sub(n);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a page. Where pages are larger, fewer of them hold as much.
+const PAGE: usize = 4096;
 /// Room for the pages of a dozen blocks with their headers. Larger ones are no faster, and count against what a user's
 /// pipes may hold in all.
 const SIZE: usize = 256 << 10;
