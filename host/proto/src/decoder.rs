@@ -128,6 +128,14 @@ impl Decoder {
         self.input.len().saturating_add(self.partial.len())
     }
 
+    /// How many more bytes the message needs that the last buffer ended in; 0 if it ended with a message or in the head of one.
+    pub fn missing(&self) -> usize {
+        match frame_len(&self.partial, (self.limits, self.ids.as_deref())) {
+            Ok(Frame::Whole(total)) => total.saturating_sub(self.partial.len()),
+            _ => 0,
+        }
+    }
+
     /// Takes back every byte that is not part of an item yet, in the stream's order. What refused to be a handshake is among them.
     pub fn take_unparsed(&mut self) -> Bytes {
         let input = std::mem::take(&mut self.input);
@@ -386,6 +394,16 @@ mod tests {
         let mut decoder = Decoder::after_handshake(LIMITS);
         decoder.push(Bytes::copy_from_slice(stream));
         assert_eq!(decoder.next_item(), expected.map(|message| message.map(Item::Message)));
+    }
+
+    #[test]
+    fn what_an_unfinished_message_lacks_is_known_once_its_head_is_there() {
+        let mut decoder = Decoder::after_handshake(LIMITS);
+        for (bytes, missing) in [(&[0, 0, 0][..], 0), (&[13, 6], 12), (&[1; 11], 1), (&[1], 0), (&[0, 0, 0, 0], 0)] {
+            decoder.push(Bytes::copy_from_slice(bytes));
+            while decoder.next_item().unwrap().is_some() {}
+            assert_eq!(decoder.missing(), missing, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -43,12 +43,16 @@ use crate::settings::Settings;
 use crate::time::Time;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
+use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::peer_id::PeerId;
 use saving::Unsaved;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
+
+/// Bytes of a `piece` message with a block of the usual size.
+const BLOCK_MESSAGE: usize = 13 + BLOCK_SIZE as usize;
 
 /// How often the session looks after everything that has no event of its own.
 const TICK: Duration = Duration::from_secs(1);
@@ -217,6 +221,15 @@ impl Session {
     /// The next thing for the shell to do, in order; `None` when there is nothing more for now.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// How many bytes, at most `most`, to read next from a peer that sends blocks, so that none of them is cut: one that is has
+    /// to be copied. It is advice; nothing is wrong with any other length.
+    #[must_use]
+    pub fn next_read(&self, conn: ConnId, most: usize) -> usize {
+        let begun = self.peers.get(&conn).map_or(0, |peer| peer.decoder.missing());
+        let whole = most.saturating_sub(begun) / BLOCK_MESSAGE * BLOCK_MESSAGE;
+        if whole == 0 { most } else { begun + whole }
     }
 
     /// When to give [`Input::Timeout`] if nothing else happens before.

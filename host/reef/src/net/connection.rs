@@ -122,8 +122,8 @@ impl Connection {
         can && !std::mem::replace(&mut self.waits_for_flush, true)
     }
 
-    /// Does one thing: ends the dial, or reads once.
-    pub(crate) fn turn(&mut self, pool: &mut BufferPool) -> Turn {
+    /// Does one thing: ends the dial, or reads once. `whole` is for [`ReadBuffer::read`].
+    pub(crate) fn turn(&mut self, whole: impl FnOnce(usize) -> usize, pool: &mut BufferPool) -> Turn {
         self.waits_for_turn = false;
         if self.stage == Stage::Dialling {
             return match self.socket.take_error() {
@@ -138,7 +138,7 @@ impl Connection {
         if limit == 0 {
             return self.look_for_error();
         }
-        match self.buffer.read(&self.socket, limit, pool) {
+        match self.buffer.read(&self.socket, limit, whole, pool) {
             Ok(Read::Data { data, drained }) => {
                 // Behind the last bytes lies the end, which has no event of its own any more.
                 self.readable = !drained || self.hangup;

@@ -56,6 +56,14 @@ pub(crate) trait BlockSource {
     fn read(&mut self, torrent: TorrentId, block: BlockRequest, tag: u64);
 }
 
+/// Whoever the connections are for.
+pub(crate) trait Owner {
+    /// A fresh key for a connection that was accepted.
+    fn new_conn(&mut self) -> ConnId;
+    /// How many bytes, at most `most`, to read so that what a peer sends is not cut.
+    fn next_read(&self, conn: ConnId, most: usize) -> usize;
+}
+
 /// The sockets of a session.
 pub(crate) struct Net {
     readiness: Readiness,
@@ -238,15 +246,14 @@ impl Net {
     }
 
     /// One step: the next thing that happened, or `None` if the step brought nothing for the session.
-    /// `new_conn` gives the key of a connection that was accepted.
-    pub(crate) fn next_input(&mut self, now: Instant, new_conn: impl FnMut() -> ConnId) -> Option<Input> {
+    pub(crate) fn next_input(&mut self, now: Instant, owner: &mut impl Owner) -> Option<Input> {
         if let Some(input) = self.inputs.pop_front() {
             return Some(input);
         }
         match self.ready.pop_front()? {
-            Key::Connection(conn) => self.turn(conn, now),
+            Key::Connection(conn) => self.turn(conn, now, owner),
             Key::Listener(index) => {
-                self.accept_some(index, now, new_conn);
+                self.accept_some(index, now, || owner.new_conn());
                 self.inputs.pop_front()
             }
             Key::Udp(index) => {
@@ -304,9 +311,9 @@ impl Net {
         }
     }
 
-    fn turn(&mut self, conn: ConnId, now: Instant) -> Option<Input> {
+    fn turn(&mut self, conn: ConnId, now: Instant, owner: &impl Owner) -> Option<Input> {
         let connection = self.connections.get_mut(&conn)?;
-        let input = match connection.turn(&mut self.pool) {
+        let input = match connection.turn(|most| owner.next_read(conn, most), &mut self.pool) {
             Turn::Connected => {
                 note_unsent(&mut self.unsent, conn, connection);
                 Some(Input::Connected { conn })

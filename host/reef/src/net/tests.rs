@@ -9,14 +9,28 @@ use std::sync::{Arc, Mutex};
 /// A [`Net`] with the inputs that it gave.
 struct Pump {
     net: Net,
-    next_conn: u64,
+    keys: Keys,
     inputs: Vec<Input>,
+}
+
+/// The last key that was given.
+struct Keys(u64);
+
+impl Owner for Keys {
+    fn new_conn(&mut self) -> ConnId {
+        self.0 += 1;
+        ConnId(self.0)
+    }
+
+    fn next_read(&self, _: ConnId, most: usize) -> usize {
+        most
+    }
 }
 
 impl Pump {
     fn new(addresses: &[&str]) -> Self {
         let addresses: Vec<SocketAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        Self { net: Net::open(&addresses, Notifier::new().unwrap()).unwrap(), next_conn: 100, inputs: Vec::new() }
+        Self { net: Net::open(&addresses, Notifier::new().unwrap()).unwrap(), keys: Keys(100), inputs: Vec::new() }
     }
 
     fn address(&self) -> SocketAddr {
@@ -26,10 +40,7 @@ impl Pump {
     fn turn(&mut self) {
         let now = Instant::now();
         for _ in 0..self.net.begin_turn(now) {
-            let input = self.net.next_input(now, || {
-                self.next_conn += 1;
-                ConnId(self.next_conn)
-            });
+            let input = self.net.next_input(now, &mut self.keys);
             self.inputs.extend(input);
         }
         self.net.flush();

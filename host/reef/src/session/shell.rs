@@ -7,13 +7,15 @@ use super::alerts::Subscribers;
 use super::blocks::Blocks;
 use super::inbox::{Event, Inbox};
 use crate::http::HttpClient;
-use crate::net::Net;
+use crate::net::{Net, Owner};
 use crate::plugins::Plugins;
 use crate::resolve::Resolver;
 use crate::rt::Sender;
 use crate::store::{Store, StoreError, StoredContent};
 use bytes::Bytes;
-use reef_engine::{Command, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time, TorrentId};
+use reef_engine::{
+    Command, ConnId, Input, Output, Reply, ReplyToken, RequestId, Session as Engine, StoreOp, Time, TorrentId,
+};
 use reef_plugin_host::{Change, LoadError, PluginInfo};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -71,7 +73,7 @@ impl Shell {
     fn turn(&mut self) {
         let now = Instant::now();
         for _ in 0..self.net.begin_turn(now) {
-            if let Some(input) = self.net.next_input(now, || self.engine.next_conn_id()) {
+            if let Some(input) = self.net.next_input(now, &mut self.engine) {
                 self.handle(input);
             }
         }
@@ -220,6 +222,16 @@ impl Shell {
         if let Some(Err(e)) = self.store.as_ref().map(Store::flush) {
             log::error!("the session's state was not saved: {e}");
         }
+    }
+}
+
+impl Owner for Engine {
+    fn new_conn(&mut self) -> ConnId {
+        self.next_conn_id()
+    }
+
+    fn next_read(&self, conn: ConnId, most: usize) -> usize {
+        self.next_read(conn, most)
     }
 }
 
