@@ -6,6 +6,7 @@
 //!
 //! It knows no socket and reads no clock; time comes with every call.
 
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -62,7 +63,7 @@ pub struct Limiter {
     channels: BTreeMap<ChannelId, Channel>,
     line: VecDeque<Waiting>,
     /// Who is in line, and how many bytes each wants.
-    waiting: BTreeMap<ConnId, u64>,
+    waiting: IdMap<ConnId, u64>,
     polled_at: Option<Time>,
 }
 

@@ -226,7 +226,7 @@ impl Session {
         if self.congested && (self.counters.queued_write_bytes as u64) < self.settings.cache_size as u64 / 4 {
             self.congested = false;
             self.apply_read_allowances();
-            for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            for conn in self.peers.keys() {
                 self.refill_requests(conn, hooks);
             }
         }

@@ -117,7 +117,7 @@ impl Session {
     /// The offered names may have changed: tells every peer for which they did.
     pub(super) fn resend_extension_handshakes(&mut self, hooks: &mut dyn Hooks) {
         let conns: Vec<ConnId> =
-            self.peers.values().filter(|p| p.is_connected() && p.remote.extended).map(|p| p.conn).collect();
+            self.peers.iter().filter(|(_, p)| p.is_connected() && p.remote.extended).map(|(conn, _)| conn).collect();
         for conn in conns {
             self.send_extension_handshake(conn, hooks);
         }

@@ -31,7 +31,7 @@ impl Session {
 
     fn check_torrent(&self, torrent: &Torrent) {
         torrent.peer_list.check_invariant();
-        let peers: Vec<&Peer> = torrent.peers.iter().map(|conn| &self.peers[conn]).collect();
+        let peers: Vec<&Peer> = torrent.peers.iter().map(|conn| &*self.peers[conn]).collect();
         assert!(peers.iter().all(|p| p.torrent == Some(torrent.id)), "a peer of another torrent");
         let addresses = peers.iter().map(|p| (p.address, p.conn)).collect();
         assert_eq!(torrent.addresses, addresses, "addresses of peers");

@@ -35,6 +35,7 @@ pub use sleeping::Unloading;
 use crate::alert::{Alert, Category};
 use crate::counters::Counters;
 use crate::hooks::{Action, Hooks};
+use crate::id_map::IdMap;
 use crate::ids::{ConnId, ListenerId, TorrentId};
 use crate::input::Input;
 use crate::output::Output;
@@ -52,6 +53,9 @@ use std::time::Duration;
 
 /// How often the session looks after everything that has no event of its own.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The connections. Each has a place of its own in memory, so that one more moves no others.
+type Peers = IdMap<ConnId, Box<Peer>>;
 
 /// How often in one turn actions may lead to messages and messages to actions.
 const ROUNDS_A_TURN: usize = 4;
@@ -96,7 +100,7 @@ pub struct Session {
     unloading: Unloading,
     sleeping: sleeping::State,
     by_hash: BTreeMap<[u8; 20], TorrentId>,
-    peers: BTreeMap<ConnId, Peer>,
+    peers: Peers,
     extensions: extensions::Extensions,
     listening: BTreeMap<ListenerId, SocketAddr>,
     counters: Counters,
@@ -146,7 +150,7 @@ impl Session {
             unloading: config.unloading,
             sleeping: sleeping::State::default(),
             by_hash: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             extensions: extensions::Extensions::default(),
             listening: BTreeMap::new(),
             counters: Counters::default(),

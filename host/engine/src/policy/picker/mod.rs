@@ -17,6 +17,7 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use buckets::Buckets;
 use partial::{Arrival, Block, Partial};
@@ -175,7 +176,7 @@ pub struct Picker {
     /// Wanted partial pieces that have free blocks.
     open: Vec<u32>,
     /// By peer, the pieces of which blocks are asked of it, and how many.
-    asked: BTreeMap<ConnId, Vec<(u32, u32)>>,
+    asked: IdMap<ConnId, Vec<(u32, u32)>>,
     /// Large pieces that a peer fills in turn.
     turns: runs::Turns,
     seeds: u32,
@@ -201,8 +202,8 @@ impl Picker {
             stale: true,
             partials: Vec::new(),
             open: Vec::new(),
-            asked: BTreeMap::new(),
-            turns: runs::Turns::new(),
+            asked: IdMap::default(),
+            turns: runs::Turns::default(),
             seeds: 0,
             order: Order::default(),
             random_first: 4,
@@ -541,7 +542,7 @@ impl Picker {
             partial.askers().for_each(|peer| *booked.entry((peer, partial.piece)).or_default() += 1);
         }
         assert_eq!(self.open.len(), self.partials.iter().filter(|p| p.open_at.is_some()).count());
-        let books = self.asked.iter().flat_map(|(peer, list)| list.iter().map(|&(piece, n)| ((*peer, piece), n)));
+        let books = self.asked.iter().flat_map(|(peer, list)| list.iter().map(move |&(piece, n)| ((peer, piece), n)));
         assert_eq!(books.collect::<BTreeMap<_, _>>(), booked);
         assert_eq!(self.seen, self.pieces.iter().map(|piece| u64::from(piece.availability)).sum::<u64>());
         assert!(!self.pieces.is_empty() || self.have.is_full());

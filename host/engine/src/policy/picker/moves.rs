@@ -162,7 +162,7 @@ impl Picker {
     }
 
     pub(super) fn book(&mut self, peer: ConnId, piece: u32) {
-        let pieces = self.asked.entry(peer).or_default();
+        let pieces = self.asked.get_or_insert_with(peer, Vec::new);
         match pieces.iter_mut().find(|(p, _)| *p == piece) {
             Some((_, blocks)) => *blocks += 1,
             None => pieces.push((piece, 1)),

@@ -6,15 +6,16 @@
 
 use super::pick::Basket;
 use super::{Order, PickContext, Picker, Speed, State};
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use reef_proto::layout::BLOCK_SIZE;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Blocks that are written at once: 1 MiB.
 const RUN: u32 = 64;
 
 /// By peer, the pieces that it fills in turn, the next one first.
-pub(super) type Turns = BTreeMap<ConnId, VecDeque<u32>>;
+pub(super) type Turns = IdMap<ConnId, VecDeque<u32>>;
 
 impl Picker {
     /// Fills large pieces in turn, a run of each.
