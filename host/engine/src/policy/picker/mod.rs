@@ -11,6 +11,7 @@
 
 mod buckets;
 mod moves;
+mod open;
 mod partial;
 mod pick;
 mod runs;
@@ -20,6 +21,7 @@ mod tests;
 use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use buckets::Buckets;
+use open::Open;
 use partial::{Arrival, Block, Partial};
 use reef_proto::bitfield::Bitfield;
 use reef_proto::layout::{BLOCK_SIZE, Layout};
@@ -174,7 +176,7 @@ pub struct Picker {
     stale: bool,
     partials: Vec<Partial>,
     /// Wanted partial pieces that have free blocks.
-    open: Vec<u32>,
+    open: Open,
     /// By peer, the pieces of which blocks are asked of it, and how many.
     asked: IdMap<ConnId, Vec<(u32, u32)>>,
     /// Large pieces that a peer fills in turn.
@@ -201,7 +203,7 @@ impl Picker {
             buckets: Buckets::default(),
             stale: true,
             partials: Vec::new(),
-            open: Vec::new(),
+            open: Open::default(),
             asked: IdMap::default(),
             turns: runs::Turns::default(),
             seeds: 0,
@@ -538,7 +540,7 @@ impl Picker {
             assert_eq!(partial.requested(), count(|b| matches!(b, Block::Requested(_))));
             assert!(!partial.is_untouched() || partial.exclusive.is_some());
             assert_eq!(partial.open_at.is_some(), piece.priority > 0 && partial.free() > 0);
-            assert!(partial.open_at.is_none_or(|at| self.open[at as usize] == partial.piece));
+            assert!(partial.open_at.is_none_or(|at| self.open.is_at(at, partial.piece) && at.kind == partial.kind()));
             partial.askers().for_each(|peer| *booked.entry((peer, partial.piece)).or_default() += 1);
         }
         assert_eq!(self.open.len(), self.partials.iter().filter(|p| p.open_at.is_some()).count());

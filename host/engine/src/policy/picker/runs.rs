@@ -62,14 +62,16 @@ impl Picker {
     }
 
     fn take_run(&mut self, ctx: &PickContext<'_>, piece: u32, basket: &mut Basket<'_>) {
+        let mut taken = 0;
         while !basket.is_full() {
             let Some(block) = self.partial_mut(piece).and_then(|partial| partial.ask(ctx.peer)) else { break };
-            self.book(ctx.peer, piece);
             basket.push(self.request(piece, block));
+            taken += 1;
             if (block + 1).is_multiple_of(RUN) {
                 break;
             }
         }
+        self.book(ctx.peer, piece, taken);
         self.sort_open(piece);
     }
 
