@@ -47,7 +47,7 @@ use rand_core::{RngCore, SeedableRng};
 use reef_proto::peer_id::PeerId;
 use saving::Unsaved;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ pub struct Session {
     congested: bool,
     /// When peers are told of pieces that were verified, if there are any.
     haves_due: Option<Time>,
+    /// The torrents of these pieces.
+    haves_of: BTreeSet<TorrentId>,
 }
 
 impl Session {
@@ -172,6 +174,7 @@ impl Session {
             held_bytes: 0,
             congested: false,
             haves_due: None,
+            haves_of: BTreeSet::new(),
         }
     }
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use reef_proto::bitfield::Bitfield;
 use reef_proto::fast::allowed_fast_set;
 use reef_proto::message::Message;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Session {
@@ -150,6 +149,7 @@ impl Session {
     pub(super) fn have_new_piece(&mut self, id: TorrentId, piece: u32) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.new_haves.push(piece);
+        self.haves_of.insert(id);
         if torrent.new_haves.len() >= HAVES_TOGETHER {
             self.announce_haves(id);
         } else {
@@ -160,9 +160,7 @@ impl Session {
     /// Tells the peers of every torrent of the pieces that were verified.
     pub(super) fn announce_all_haves(&mut self) {
         self.haves_due = None;
-        // Only torrents with peers were told by them of pieces.
-        let ids: BTreeSet<TorrentId> = self.peers.values().filter_map(|peer| peer.torrent).collect();
-        ids.into_iter().for_each(|id| self.announce_haves(id));
+        std::mem::take(&mut self.haves_of).into_iter().for_each(|id| self.announce_haves(id));
     }
 
     /// Tells peers of the pieces that were verified; those who have one already are spared.
