@@ -305,6 +305,8 @@ impl Session {
 /// The addresses that sent blocks of a piece, each once.
 fn contributors(judged: &Judged) -> Vec<SocketAddr> {
     let mut all: Vec<_> = judged.senders.iter().map(|(_, s)| s.address).collect();
+    // Most pieces are sent in runs: what is sorted is a few addresses and not one a block.
+    all.dedup();
     all.sort_unstable();
     all.dedup();
     all

@@ -52,7 +52,7 @@ impl Assembly {
         at: (u32, u32),
         data: Bytes,
         sender: Option<Sender>,
-        expect: Expect,
+        expect: impl FnOnce() -> Expect,
     ) -> Vec<DiskOp> {
         let (piece, block) = at;
         let buffer = self.pieces.get_or_insert_with(piece, || Buffer::new(layout.num_blocks(piece)));
@@ -68,7 +68,7 @@ impl Assembly {
         let small = layout.piece_size(piece) <= RUN;
         let mut ops = Vec::new();
         if buffer.missing == 0 {
-            self.held -= buffer.complete(piece, expect, &mut ops);
+            self.held -= buffer.complete(piece, expect(), &mut ops);
         } else if !small {
             self.held -= buffer.hand_over_runs(piece, &mut ops);
         }
@@ -230,7 +230,7 @@ mod tests {
 
     fn put(a: &mut Assembly, l: &Layout, piece: u32, block: u32) -> Vec<DiskOp> {
         let data = Bytes::from(vec![0; l.block_size(piece, block) as usize]);
-        a.insert(l, (piece, block), data, Some(sender()), Expect::default())
+        a.insert(l, (piece, block), data, Some(sender()), Expect::default)
     }
 
     fn kinds(ops: &[DiskOp]) -> Vec<String> {

@@ -262,10 +262,15 @@ impl Torrent {
     }
 }
 
+/// What a piece must hash to.
+pub(crate) fn expect(meta: &Metainfo, piece: u32) -> Expect {
+    Expect { v1: meta.info.piece_hash(piece), v2: None }
+}
+
 impl Content {
     /// What a piece must hash to.
     pub(crate) fn expect(&self, piece: u32) -> Expect {
-        Expect { v1: self.meta.info.piece_hash(piece), v2: None }
+        expect(&self.meta, piece)
     }
 
     /// Verified bytes, without a look at each piece.
