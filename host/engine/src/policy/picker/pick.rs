@@ -8,6 +8,8 @@ use super::{Order, Partial, PeerPieces, PickContext, Picker, Speed, State, TOP_P
 use crate::ids::ConnId;
 use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::message::BlockRequest;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Pieces looked at in the buckets before the bits are searched instead.
 const SCAN_BUDGET: u32 = 1024;
@@ -127,19 +129,23 @@ impl Picker {
         }
         let kinds: &[Kind] = if limit == Join::Orphan { &[Kind::Orphan] } else { &[Kind::Orphan, Kind::Shared] };
         let listed = kinds.iter().flat_map(|&kind| self.open.beginning_anywhere(kind, ctx.random));
-        let mut found: Vec<_> = listed
+        let mut found: BinaryHeap<_> = listed
             .take(JOIN_BUDGET)
             .filter(|&piece| ctx.have.has(piece))
             .filter_map(|piece| self.partial(piece))
             .filter(|partial| partial.exclusive.is_none_or(|only| only == ctx.peer))
             .map(|partial| {
                 let priority = TOP_PRIORITY - self.priority(partial.piece);
-                (join(partial, ctx.speed), priority, partial.free(), partial.piece)
+                Reverse((join(partial, ctx.speed), priority, partial.free(), partial.piece))
             })
-            .filter(|(kind, ..)| *kind <= limit)
+            .filter(|Reverse((kind, ..))| *kind <= limit)
             .collect();
-        found.sort_unstable();
-        found.into_iter().for_each(|(.., piece)| self.take(ctx, piece, basket));
+        // A few of them fill the basket, so they are not all sorted.
+        while !basket.is_full()
+            && let Some(Reverse((.., piece))) = found.pop()
+        {
+            self.take(ctx, piece, basket);
+        }
     }
 
     /// Begins pieces until the basket is full or nothing is found.
