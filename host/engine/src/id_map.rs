@@ -110,14 +110,19 @@ impl<K: Id, V> IdMap<K, V> {
 
     /// Every key and value, in ascending order of the keys.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        let mut all: Vec<(K, &V)> = self.places.iter().flatten().map(|(key, value)| (*key, value)).collect();
+        let mut all: Vec<(K, &V)> = self.unordered().collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         all.into_iter()
     }
 
-    /// Every value, in an order that means nothing: to look for one, or to count.
+    /// The same in an order that means nothing: to look for one, to count, or to sort otherwise.
+    pub(crate) fn unordered(&self) -> impl Iterator<Item = (K, &V)> {
+        self.places.iter().flatten().map(|(key, value)| (*key, value))
+    }
+
+    /// Every value, in an order that means nothing.
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.places.iter().flatten().map(|(_, value)| value)
+        self.unordered().map(|(_, value)| value)
     }
 
     /// Every value, in an order that means nothing.

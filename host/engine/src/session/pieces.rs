@@ -167,12 +167,11 @@ impl Session {
     pub(super) fn announce_haves(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.new_haves.is_empty()) else { return };
         let haves = std::mem::take(&mut torrent.new_haves);
-        let conns: Vec<ConnId> = torrent.peers.iter().copied().collect();
+        let peers = &self.peers;
+        let listens = |conn: &ConnId| peers.get(conn).is_some_and(|p| p.local.pieces_sent && !p.remote.pieces.is_all());
+        let conns: Vec<ConnId> = torrent.peers.iter().copied().filter(listens).collect();
         for conn in conns {
-            let Some(peer) = self.peers.get(&conn).filter(|p| p.local.pieces_sent) else { continue };
-            if peer.remote.pieces.is_all() {
-                continue;
-            }
+            let Some(peer) = self.peers.get(&conn) else { continue };
             let new: Vec<u32> = haves.iter().copied().filter(|&p| !peer.remote.pieces.has(p)).collect();
             for piece in new {
                 self.send(conn, &Message::Have(piece));

@@ -95,7 +95,7 @@ impl Assembly {
     /// Hands over everything held of unfinished pieces, largest first, until at most `target` bytes are held.
     pub(crate) fn relieve(&mut self, target: u64) -> Vec<DiskOp> {
         let mut by_size: Vec<(u64, u32)> =
-            self.pieces.iter().filter(|(_, b)| b.held > 0).map(|(piece, b)| (b.held, piece)).collect();
+            self.pieces.unordered().filter(|(_, b)| b.held > 0).map(|(piece, b)| (b.held, piece)).collect();
         by_size.sort_unstable_by(|a, b| b.cmp(a));
         let mut ops = Vec::new();
         for (_, piece) in by_size {
@@ -113,7 +113,9 @@ impl Assembly {
     pub(crate) fn remove(&mut self, piece: u32) -> Vec<(u32, Sender)> {
         let Some(buffer) = self.pieces.remove(&piece) else { return Vec::new() };
         self.held -= buffer.held;
-        (0..).zip(buffer.senders).filter_map(|(i, s)| Some((i, s?))).collect()
+        let mut senders = Vec::with_capacity(buffer.senders.len());
+        senders.extend((0..).zip(buffer.senders).filter_map(|(i, s)| Some((i, s?))));
+        senders
     }
 
     /// The blocks of each unfinished piece that were handed to the storage.
