@@ -71,6 +71,7 @@ impl Session {
         let (Some(torrent), Some(peer)) = (self.torrents.get_mut(&id), self.peers.get_mut(&conn)) else { return };
         peer.torrent = Some(id);
         torrent.peers.insert(conn);
+        torrent.lacking.insert(conn);
         torrent.addresses.insert((peer.address, conn));
         torrent.peer_list.connected(peer.address, self.now);
         if let Some(content) = &torrent.content {
@@ -299,6 +300,7 @@ impl Session {
             self.may_dial(id);
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.peers.remove(&conn);
+                torrent.lacking.remove(&conn);
                 torrent.addresses.remove(&(peer.address, conn));
                 if torrent.peer_ids.get(&peer.remote.peer_id) == Some(&conn) {
                     torrent.peer_ids.remove(&peer.remote.peer_id);

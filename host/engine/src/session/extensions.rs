@@ -179,6 +179,7 @@ impl Session {
         }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get_mut(&id)) else { return };
+        torrent.lacking.insert(conn);
         let Some(content) = &mut torrent.content else { return };
         peer.remote.pieces.lose(piece, pieces, &mut content.picker);
         self.update_interest(conn);

@@ -78,10 +78,12 @@ impl Session {
         }
         peer.remote.told_pieces = true;
         let before = std::mem::replace(&mut peer.remote.pieces, pieces);
-        let id = peer.torrent;
-        if let Some(content) = id.and_then(|id| self.torrents.get_mut(&id)).and_then(|t| t.content.as_mut()) {
-            before.leave(&mut content.picker);
-            peer.remote.pieces.enter(&mut content.picker);
+        if let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get_mut(&id)) {
+            torrent.lacking.insert(conn);
+            if let Some(content) = &mut torrent.content {
+                before.leave(&mut content.picker);
+                peer.remote.pieces.enter(&mut content.picker);
+            }
         }
         self.update_interest(conn);
         self.close_if_redundant(conn, hooks);
@@ -168,10 +170,10 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.new_haves.is_empty()) else { return };
         let haves = std::mem::take(&mut torrent.new_haves);
         let peers = &self.peers;
-        let listens = |conn: &ConnId| peers.get(conn).is_some_and(|p| p.local.pieces_sent && !p.remote.pieces.is_all());
-        let conns: Vec<ConnId> = torrent.peers.iter().copied().filter(listens).collect();
+        torrent.lacking.retain(|conn| peers.get(conn).is_some_and(|p| !p.remote.pieces.is_all()));
+        let conns: Vec<ConnId> = torrent.lacking.iter().copied().collect();
         for conn in conns {
-            let Some(peer) = self.peers.get(&conn) else { continue };
+            let Some(peer) = self.peers.get(&conn).filter(|p| p.local.pieces_sent) else { continue };
             let new: Vec<u32> = haves.iter().copied().filter(|&p| !peer.remote.pieces.has(p)).collect();
             for piece in new {
                 self.send(conn, &Message::Have(piece));

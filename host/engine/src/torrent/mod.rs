@@ -54,6 +54,8 @@ pub(crate) struct Torrent {
     pub(crate) flags: TorrentFlags,
     pub(crate) error: Option<ErrorInfo>,
     pub(crate) peers: BTreeSet<ConnId>,
+    /// Of these, at least all that lack a piece: seeds are not looked at for each new one.
+    pub(crate) lacking: BTreeSet<ConnId>,
     /// The same by address, so that who sent a block is found without looking at them all.
     pub(crate) addresses: BTreeSet<(SocketAddr, ConnId)>,
     /// Its peers that have shaken hands, by their ids.
