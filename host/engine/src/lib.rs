@@ -16,6 +16,7 @@ pub mod disk;
 pub mod error;
 pub mod fields;
 pub mod hooks;
+mod id_map;
 pub mod ids;
 pub mod input;
 pub mod output;

@@ -146,10 +146,7 @@ impl Message {
                 out.put_u32(*piece);
             }
             Self::Request(block) | Self::Cancel(block) | Self::Reject(block) => {
-                put_head(out, id, 12);
-                out.put_u32(block.piece);
-                out.put_u32(block.begin);
-                out.put_u32(block.length);
+                out.put_slice(&request_message(id, *block));
             }
             Self::Port(port) => {
                 put_head(out, id, 2);
@@ -183,6 +180,17 @@ pub fn piece_header(piece: u32, begin: u32, length: u32) -> [u8; 13] {
     let [p0, p1, p2, p3] = piece.to_be_bytes();
     let [b0, b1, b2, b3] = begin.to_be_bytes();
     [l0, l1, l2, l3, id::PIECE, p0, p1, p2, p3, b0, b1, b2, b3]
+}
+
+/// Bytes of a request, a cancel or a reject.
+pub const REQUEST_LEN: usize = 17;
+
+/// A whole message about a block: one is written for each block, so it is made in one go.
+fn request_message(id: u8, block: BlockRequest) -> [u8; REQUEST_LEN] {
+    let [p0, p1, p2, p3] = block.piece.to_be_bytes();
+    let [b0, b1, b2, b3] = block.begin.to_be_bytes();
+    let [l0, l1, l2, l3] = block.length.to_be_bytes();
+    [0, 0, 0, 13, id, p0, p1, p2, p3, b0, b1, b2, b3, l0, l1, l2, l3]
 }
 
 /// Appends an extension message (BEP 10) without making a [`Message`] first.

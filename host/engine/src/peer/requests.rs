@@ -58,14 +58,13 @@ impl Requests {
 
     /// A block arrived.
     pub(crate) fn arrived(&mut self, request: BlockRequest, now: Time) -> Arrival {
-        // Peers answer in order nearly always, so the search ends at the first.
-        let Some(at) = self.outstanding.iter().position(|r| *r == request) else {
-            let Some(at) = self.cancelled.iter().position(|r| *r == request) else { return Arrival::Unsolicited };
-            self.cancelled.remove(at);
+        if !take_out(&mut self.outstanding, request) {
+            if !take_out(&mut self.cancelled, request) {
+                return Arrival::Unsolicited;
+            }
             self.rests_until = Time::ZERO;
             return Arrival::Late;
-        };
-        self.outstanding.remove(at);
+        }
         self.last_block = now;
         self.snubbed = false;
         self.window = self.window.saturating_add(1);
@@ -74,21 +73,21 @@ impl Requests {
 
     /// Forgets a request; it may still be answered. False if there was none.
     pub(crate) fn cancel(&mut self, request: BlockRequest) -> bool {
-        let Some(at) = self.outstanding.iter().position(|r| *r == request) else { return false };
-        self.outstanding.remove(at);
-        self.remember_cancelled(request);
-        true
+        let found = take_out(&mut self.outstanding, request);
+        if found {
+            self.remember_cancelled(request);
+        }
+        found
     }
 
     /// Forgets a request that the peer refused. False if there was none.
     pub(crate) fn reject(&mut self, request: BlockRequest) -> bool {
-        if let Some(at) = self.cancelled.iter().position(|r| *r == request) {
-            self.cancelled.remove(at);
+        take_out(&mut self.cancelled, request);
+        let found = take_out(&mut self.outstanding, request);
+        if found {
+            self.window = (self.window / 2).max(FIRST);
         }
-        let Some(at) = self.outstanding.iter().position(|r| *r == request) else { return false };
-        self.outstanding.remove(at);
-        self.window = (self.window / 2).max(FIRST);
-        true
+        found
     }
 
     /// Forgets all of them; they may still be answered.
@@ -137,6 +136,15 @@ impl Requests {
         }
         self.cancelled.push_back(request);
     }
+}
+
+/// Takes a request off a list; false if it is not on it.
+fn take_out(list: &mut VecDeque<BlockRequest>, request: BlockRequest) -> bool {
+    // Peers answer in order nearly always.
+    if list.front() == Some(&request) {
+        return list.pop_front().is_some();
+    }
+    list.iter().position(|r| *r == request).is_some_and(|at| list.remove(at).is_some())
 }
 
 #[cfg(test)]

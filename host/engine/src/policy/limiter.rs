@@ -6,6 +6,7 @@
 //!
 //! It knows no socket and reads no clock; time comes with every call.
 
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use crate::time::Time;
 use std::collections::{BTreeMap, VecDeque};
@@ -62,7 +63,7 @@ pub struct Limiter {
     channels: BTreeMap<ChannelId, Channel>,
     line: VecDeque<Waiting>,
     /// Who is in line, and how many bytes each wants.
-    waiting: BTreeMap<ConnId, u64>,
+    waiting: IdMap<ConnId, u64>,
     polled_at: Option<Time>,
 }
 
@@ -123,10 +124,13 @@ impl Limiter {
     /// Serves the line: each peer once at most, those that waited longest first. A peer that is named waits no more; it
     /// asks again for what it did not get.
     pub fn poll(&mut self, now: Time) -> Vec<Grant> {
+        self.polled_at = Some(now);
         let mut grants = Vec::new();
+        if self.line.is_empty() {
+            return grants;
+        }
         // Those that keep their places before the rest of the line.
         let mut kept = VecDeque::new();
-        self.polled_at = Some(now);
         while let Some(mut first) = self.dequeue(0) {
             let want = self.waiting.get(&first.peer).copied().unwrap_or(0);
             match self.take(now, &first.channels, want) {

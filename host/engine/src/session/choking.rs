@@ -3,6 +3,7 @@
 use super::Session;
 use crate::hooks::Hooks;
 use crate::ids::ConnId;
+use crate::peer::Peer;
 use crate::policy::choker::{self, PeerFacts, Rules, SeedChoking, Unchoked};
 use crate::time::Time;
 use reef_proto::message::Message;
@@ -70,8 +71,10 @@ impl Session {
 
     /// What the choker weighs: the peers that are interested. One that is not holds no slot, whatever it was told.
     fn choke_facts(&self) -> Vec<PeerFacts> {
-        let interested = self.peers.values().filter(|p| p.is_connected() && p.remote.interested && p.held.is_none());
-        interested
+        let interested = |p: &&Peer| p.is_connected() && p.remote.interested && p.held.is_none();
+        let peers = self.peers.iter().map(|(_, peer)| &**peer);
+        peers
+            .filter(interested)
             .filter_map(|p| {
                 let torrent = self.torrents.get(&p.torrent?).filter(|t| t.is_active())?;
                 Some(PeerFacts {
@@ -93,8 +96,7 @@ impl Session {
     }
 
     fn apply_choking(&mut self, chosen: &Unchoked, hooks: &mut dyn Hooks) {
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
+        for conn in self.peers.keys() {
             let Some(peer) = self.peers.get_mut(&conn).filter(|p| p.held.is_none()) else { continue };
             let optimistic = chosen.optimistic.contains(&conn);
             if optimistic && !peer.optimistic {

@@ -47,14 +47,14 @@ impl Session {
             self.emit(Output::Close { conn, flush: false });
             return;
         }
-        self.peers.insert(conn, Peer::new(conn, remote, self.now));
+        self.peers.insert(conn, Box::new(Peer::new(conn, remote, self.now)));
         self.limit_new_peer(conn);
     }
 
     /// Dials a peer for a torrent.
     pub(super) fn dial(&mut self, torrent: TorrentId, address: SocketAddr, source: PeerSource, hooks: &mut dyn Hooks) {
         let conn = self.next_conn_id();
-        let mut peer = Peer::new(conn, address, self.now);
+        let mut peer = Box::new(Peer::new(conn, address, self.now));
         peer.outgoing = true;
         peer.source = source;
         peer.phase = Phase::Connecting;
@@ -71,6 +71,7 @@ impl Session {
         let (Some(torrent), Some(peer)) = (self.torrents.get_mut(&id), self.peers.get_mut(&conn)) else { return };
         peer.torrent = Some(id);
         torrent.peers.insert(conn);
+        torrent.lacking.insert(conn);
         torrent.addresses.insert((peer.address, conn));
         torrent.peer_list.connected(peer.address, self.now);
         if let Some(content) = &torrent.content {
@@ -299,6 +300,7 @@ impl Session {
             self.may_dial(id);
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.peers.remove(&conn);
+                torrent.lacking.remove(&conn);
                 torrent.addresses.remove(&(peer.address, conn));
                 if torrent.peer_ids.get(&peer.remote.peer_id) == Some(&conn) {
                     torrent.peer_ids.remove(&peer.remote.peer_id);
@@ -328,10 +330,9 @@ impl Session {
             return;
         }
         torrent.peer_list.ban(address);
+        let conns: Vec<ConnId> = torrent.conns_at(address).collect();
         self.counters.num_banned_peers += 1;
         self.alert(Alert::PeerBanned { torrent: id, address, reason: reason.to_owned() }, hooks);
-        let conns: Vec<ConnId> =
-            self.peers.values().filter(|p| p.torrent == Some(id) && p.address == address).map(|p| p.conn).collect();
         for conn in conns {
             self.close(conn, reason, hooks);
         }

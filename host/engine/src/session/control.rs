@@ -54,7 +54,8 @@ impl Session {
 
     /// The connection, if it is one of its torrent's and messages flow.
     fn connected_peer(&self, at: PeerRef) -> Option<&crate::peer::Peer> {
-        self.peers.get(&at.conn).filter(|p| p.torrent == Some(at.torrent) && p.is_connected())
+        let peer = &**self.peers.get(&at.conn)?;
+        (peer.torrent == Some(at.torrent) && peer.is_connected()).then_some(peer)
     }
 
     fn send_for_plugin(&mut self, at: PeerRef, message: Message, owner: u64, hooks: &mut dyn Hooks) {

@@ -1,18 +1,17 @@
 //! What storages answer: pieces judged, files opened and checked, failures.
 
-use super::Session;
+use super::{Peers, Session};
 use crate::alert::Alert;
 use crate::disk::{DiskDone, DiskError, DiskErrorKind, DiskJob, DiskOp, DiskResult, Finished, Opened, Verdict};
 use crate::error::{ErrorCode, ErrorInfo};
 use crate::hooks::{Hooks, PeerEvent, Sender, TorrentEvent, torrent_bits};
 use crate::ids::{ConnId, TorrentId};
 use crate::output::Output;
-use crate::peer::Peer;
 use crate::status::TorrentState;
 use crate::torrent::file_progress::FileProgress;
 use crate::torrent::{Content, Judged, Torrent};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// The trust at which a peer is banned, as in libtorrent.
@@ -303,13 +302,15 @@ impl Session {
 /// The addresses that sent blocks of a piece, each once.
 fn contributors(judged: &Judged) -> Vec<SocketAddr> {
     let mut all: Vec<_> = judged.senders.iter().map(|(_, s)| s.address).collect();
+    // Most pieces are sent in runs: what is sorted is a few addresses and not one a block.
+    all.dedup();
     all.sort_unstable();
     all.dedup();
     all
 }
 
 /// The keys of some addresses in their torrent's list.
-fn listed_as(peers: &BTreeMap<ConnId, Peer>, torrent: &Torrent, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+fn listed_as(peers: &Peers, torrent: &Torrent, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let key = |&address: &SocketAddr| {
         let peer = torrent.conns_at(address).last().and_then(|conn| peers.get(&conn));
         peer.map_or(address, |peer| peer.listed_as)

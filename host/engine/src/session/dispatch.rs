@@ -198,7 +198,7 @@ impl Session {
 
     /// The connections that belong to torrents.
     fn attached_peers(&self) -> Vec<PeerRef> {
-        self.peers.values().filter_map(|p| Some(PeerRef { torrent: p.torrent?, conn: p.conn })).collect()
+        self.peers.iter().filter_map(|(conn, p)| Some(PeerRef { torrent: p.torrent?, conn })).collect()
     }
 
     /// The set of plugins is to change: new objects, new masks, new handshakes.

@@ -11,9 +11,10 @@ use crate::peer::pieces::Pieces;
 use crate::peer::requests::Arrival;
 use crate::policy::picker::{PeerPieces, PickContext, Received, Speed};
 use crate::time::Time;
+use crate::torrent::{Content, expect};
 use bytes::Bytes;
 use reef_proto::layout::BLOCK_SIZE;
-use reef_proto::message::{BlockRequest, Message};
+use reef_proto::message::{BlockRequest, Message, REQUEST_LEN};
 
 /// No connection has this key: blocks that plugins give come from it.
 const NOBODY: ConnId = ConnId(0);
@@ -44,10 +45,14 @@ impl Session {
         if owed > target - target / 4 || owed >= target {
             return;
         }
-        let mut picked = Vec::new();
-        self.pick(conn, (target - owed) as usize, &mut picked);
+        let want = (target - owed) as usize;
+        let mut picked = Vec::with_capacity(want);
+        self.pick(conn, want, &mut picked);
         if picked.is_empty() && owed == 0 {
             self.update_interest(conn);
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.out.reserve(picked.len() * REQUEST_LEN);
         }
         for request in picked {
             self.send_request(conn, request, hooks);
@@ -134,11 +139,11 @@ impl Session {
         };
         match received {
             Received::Wanted { cancel } => {
-                let expect = content.expect(request.piece);
-                let layout = content.layout.clone();
-                let held = content.assembly.held();
-                let ops = content.assembly.insert(&layout, (request.piece, block), data, sender, expect);
-                self.held_bytes = self.held_bytes + content.assembly.held() - held;
+                let Content { meta, layout, assembly, .. } = &mut **content;
+                let expect = || expect(meta, request.piece);
+                let held = assembly.held();
+                let ops = assembly.insert(layout, (request.piece, block), data, sender, expect);
+                self.held_bytes = self.held_bytes + assembly.held() - held;
                 self.unsaved.entry(id).or_default().resume = true;
                 self.submit_writes(id, ops);
                 self.cancel_elsewhere(&cancel, request);
@@ -229,7 +234,7 @@ impl Session {
         if self.congested && (self.counters.queued_write_bytes as u64) < self.settings.cache_size as u64 / 4 {
             self.congested = false;
             self.apply_read_allowances();
-            for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+            for conn in self.peers.keys() {
                 self.refill_requests(conn, hooks);
             }
         }

@@ -117,7 +117,7 @@ impl Session {
     /// The offered names may have changed: tells every peer for which they did.
     pub(super) fn resend_extension_handshakes(&mut self, hooks: &mut dyn Hooks) {
         let conns: Vec<ConnId> =
-            self.peers.values().filter(|p| p.is_connected() && p.remote.extended).map(|p| p.conn).collect();
+            self.peers.iter().filter(|(_, p)| p.is_connected() && p.remote.extended).map(|(conn, _)| conn).collect();
         for conn in conns {
             self.send_extension_handshake(conn, hooks);
         }
@@ -179,6 +179,7 @@ impl Session {
         }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get_mut(&id)) else { return };
+        torrent.lacking.insert(conn);
         let Some(content) = &mut torrent.content else { return };
         peer.remote.pieces.lose(piece, pieces, &mut content.picker);
         self.update_interest(conn);

@@ -31,8 +31,11 @@ impl Session {
 
     fn check_torrent(&self, torrent: &Torrent) {
         torrent.peer_list.check_invariant();
-        let peers: Vec<&Peer> = torrent.peers.iter().map(|conn| &self.peers[conn]).collect();
+        let peers: Vec<&Peer> = torrent.peers.iter().map(|conn| &*self.peers[conn]).collect();
         assert!(peers.iter().all(|p| p.torrent == Some(torrent.id)), "a peer of another torrent");
+        let lacking = |p: &&Peer| torrent.lacking.contains(&p.conn) || p.remote.pieces.is_all();
+        assert!(peers.iter().all(lacking), "a peer that is told of no new piece");
+        assert!(torrent.lacking.is_subset(&torrent.peers), "a peer that is gone");
         let addresses = peers.iter().map(|p| (p.address, p.conn)).collect();
         assert_eq!(torrent.addresses, addresses, "addresses of peers");
         for (peer_id, conn) in &torrent.peer_ids {

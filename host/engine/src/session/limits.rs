@@ -2,13 +2,13 @@
 
 use super::Session;
 use crate::hooks::Hooks;
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use crate::output::Output;
 use crate::peer::ReadQuota;
 use crate::policy::limiter::{GLOBAL, Limiter, MIN_GRANT};
 use crate::settings::Settings;
 use crate::time::Time;
-use std::collections::BTreeMap;
 
 /// What a limited peer is let read at a time, in bytes, where its share of the rate is as much: what the shell reads at once.
 const READ_STEP: u64 = 256 << 10;
@@ -22,13 +22,13 @@ pub(super) struct Limits {
     up: Limiter,
     down: Limiter,
     /// Bytes granted for sending and not used yet.
-    credit: BTreeMap<ConnId, u64>,
+    credit: IdMap<ConnId, u64>,
     now: Time,
 }
 
 impl Limits {
     pub(super) fn new(settings: &Settings) -> Self {
-        let mut new = Self { up: Limiter::new(), down: Limiter::new(), credit: BTreeMap::new(), now: Time::ZERO };
+        let mut new = Self { up: Limiter::new(), down: Limiter::new(), credit: IdMap::default(), now: Time::ZERO };
         new.set(settings);
         new
     }
@@ -55,7 +55,7 @@ impl Limits {
         // Where a share is few blocks, what is left of it would be a noticeable part of the rate.
         let share = self.up.share(&[GLOBAL]);
         let wanted = if share < bytes * LARGE_SHARE { bytes } else { wanted.clamp(bytes, share) };
-        let credit = self.credit.entry(conn).or_default();
+        let credit = self.credit.get_or_insert_with(conn, || 0);
         if *credit < bytes {
             *credit += self.up.request(now, conn, &[GLOBAL], wanted - *credit);
         }
@@ -88,7 +88,7 @@ impl Session {
     pub(super) fn refill_limits(&mut self, hooks: &mut dyn Hooks) {
         self.limits.now = self.now;
         for grant in self.limits.up.poll(self.now) {
-            *self.limits.credit.entry(grant.peer).or_default() += grant.bytes;
+            *self.limits.credit.get_or_insert_with(grant.peer, || 0) += grant.bytes;
             self.serve(grant.peer, hooks);
         }
         for grant in self.limits.down.poll(self.now) {
@@ -98,7 +98,7 @@ impl Session {
 
     /// The limits or the memory's state changed: tells the shell of every connection.
     pub(super) fn apply_read_allowances(&mut self) {
-        for conn in self.peers.keys().copied().collect::<Vec<_>>() {
+        for conn in self.peers.keys() {
             self.apply_read_allowance(conn);
         }
     }

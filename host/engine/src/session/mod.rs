@@ -35,6 +35,7 @@ pub use sleeping::Unloading;
 use crate::alert::{Alert, Category};
 use crate::counters::Counters;
 use crate::hooks::{Action, Hooks};
+use crate::id_map::IdMap;
 use crate::ids::{ConnId, ListenerId, TorrentId};
 use crate::input::Input;
 use crate::output::Output;
@@ -47,7 +48,7 @@ use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::peer_id::PeerId;
 use saving::Unsaved;
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ const BLOCK_MESSAGE: usize = 13 + BLOCK_SIZE as usize;
 
 /// How often the session looks after everything that has no event of its own.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The connections. Each has a place of its own in memory, so that one more moves no others.
+type Peers = IdMap<ConnId, Box<Peer>>;
 
 /// How often in one turn actions may lead to messages and messages to actions.
 const ROUNDS_A_TURN: usize = 4;
@@ -102,7 +106,7 @@ pub struct Session {
     unloading: Unloading,
     sleeping: sleeping::State,
     by_hash: BTreeMap<[u8; 20], TorrentId>,
-    peers: BTreeMap<ConnId, Peer>,
+    peers: Peers,
     extensions: extensions::Extensions,
     listening: BTreeMap<ListenerId, SocketAddr>,
     counters: Counters,
@@ -129,6 +133,8 @@ pub struct Session {
     congested: bool,
     /// When peers are told of pieces that were verified, if there are any.
     haves_due: Option<Time>,
+    /// The torrents of these pieces.
+    haves_of: BTreeSet<TorrentId>,
 }
 
 impl Session {
@@ -153,7 +159,7 @@ impl Session {
             unloading: config.unloading,
             sleeping: sleeping::State::default(),
             by_hash: BTreeMap::new(),
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             extensions: extensions::Extensions::default(),
             listening: BTreeMap::new(),
             counters: Counters::default(),
@@ -175,6 +181,7 @@ impl Session {
             held_bytes: 0,
             congested: false,
             haves_due: None,
+            haves_of: BTreeSet::new(),
         }
     }
 

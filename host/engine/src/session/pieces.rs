@@ -9,7 +9,6 @@ use bytes::Bytes;
 use reef_proto::bitfield::Bitfield;
 use reef_proto::fast::allowed_fast_set;
 use reef_proto::message::Message;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Session {
@@ -79,10 +78,12 @@ impl Session {
         }
         peer.remote.told_pieces = true;
         let before = std::mem::replace(&mut peer.remote.pieces, pieces);
-        let id = peer.torrent;
-        if let Some(content) = id.and_then(|id| self.torrents.get_mut(&id)).and_then(|t| t.content.as_mut()) {
-            before.leave(&mut content.picker);
-            peer.remote.pieces.enter(&mut content.picker);
+        if let Some(torrent) = peer.torrent.and_then(|id| self.torrents.get_mut(&id)) {
+            torrent.lacking.insert(conn);
+            if let Some(content) = &mut torrent.content {
+                before.leave(&mut content.picker);
+                peer.remote.pieces.enter(&mut content.picker);
+            }
         }
         self.update_interest(conn);
         self.close_if_redundant(conn, hooks);
@@ -150,6 +151,7 @@ impl Session {
     pub(super) fn have_new_piece(&mut self, id: TorrentId, piece: u32) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.new_haves.push(piece);
+        self.haves_of.insert(id);
         if torrent.new_haves.len() >= HAVES_TOGETHER {
             self.announce_haves(id);
         } else {
@@ -160,21 +162,18 @@ impl Session {
     /// Tells the peers of every torrent of the pieces that were verified.
     pub(super) fn announce_all_haves(&mut self) {
         self.haves_due = None;
-        // Only torrents with peers were told by them of pieces.
-        let ids: BTreeSet<TorrentId> = self.peers.values().filter_map(|peer| peer.torrent).collect();
-        ids.into_iter().for_each(|id| self.announce_haves(id));
+        std::mem::take(&mut self.haves_of).into_iter().for_each(|id| self.announce_haves(id));
     }
 
     /// Tells peers of the pieces that were verified; those who have one already are spared.
     pub(super) fn announce_haves(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.new_haves.is_empty()) else { return };
         let haves = std::mem::take(&mut torrent.new_haves);
-        let conns: Vec<ConnId> = torrent.peers.iter().copied().collect();
+        let peers = &self.peers;
+        torrent.lacking.retain(|conn| peers.get(conn).is_some_and(|p| !p.remote.pieces.is_all()));
+        let conns: Vec<ConnId> = torrent.lacking.iter().copied().collect();
         for conn in conns {
             let Some(peer) = self.peers.get(&conn).filter(|p| p.local.pieces_sent) else { continue };
-            if peer.remote.pieces.is_all() {
-                continue;
-            }
             let new: Vec<u32> = haves.iter().copied().filter(|&p| !peer.remote.pieces.has(p)).collect();
             for piece in new {
                 self.send(conn, &Message::Have(piece));

@@ -4,7 +4,7 @@ use super::Session;
 use crate::command::Reply;
 use crate::disk::{DiskJob, DiskOp};
 use crate::hooks::{Hooks, SessionEvent};
-use crate::ids::{ConnId, ReplyToken, TorrentId};
+use crate::ids::{ReplyToken, TorrentId};
 use crate::output::Output;
 use crate::time::Time;
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ impl Session {
         for &id in &ids {
             self.announce_stopped(id);
         }
-        for conn in self.peers.keys().copied().collect::<Vec<ConnId>>() {
+        for conn in self.peers.keys() {
             self.close(conn, "the session stops", hooks);
         }
         for id in ids {

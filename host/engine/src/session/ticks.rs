@@ -2,7 +2,7 @@
 
 use super::{Session, TICK};
 use crate::hooks::{Hooks, PeerEvent, SessionEvent, TorrentEvent};
-use crate::ids::{ConnId, TorrentId};
+use crate::ids::TorrentId;
 use crate::peer::{Peer, Phase};
 use crate::policy::peer_list::Outcome;
 use reef_proto::message::Message;
@@ -64,8 +64,7 @@ impl Session {
     }
 
     fn tick_peers(&mut self, hooks: &mut dyn Hooks) {
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
+        for conn in self.peers.keys() {
             self.ask_peer(conn, &PeerEvent::Tick, hooks);
             let Some(peer) = self.peers.get(&conn) else { continue };
             match self.overdue(peer) {

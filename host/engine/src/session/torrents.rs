@@ -151,6 +151,7 @@ impl Session {
             error: None,
             content: None,
             peers: BTreeSet::new(),
+            lacking: BTreeSet::new(),
             addresses: BTreeSet::new(),
             peer_ids: BTreeMap::new(),
             peer_list,

@@ -19,7 +19,8 @@ impl Session {
     }
 
     fn peer_at(&self, at: PeerRef) -> Option<&crate::peer::Peer> {
-        self.peers.get(&at.conn).filter(|p| p.torrent == Some(at.torrent))
+        let peer = &**self.peers.get(&at.conn)?;
+        (peer.torrent == Some(at.torrent)).then_some(peer)
     }
 }
 

@@ -6,9 +6,9 @@
 
 use crate::disk::{DiskOp, Expect};
 use crate::hooks::Sender;
+use crate::id_map::IdMap;
 use bytes::Bytes;
 use reef_proto::layout::{BLOCK_SIZE, Layout};
-use std::collections::BTreeMap;
 
 /// Bytes of a large piece that are written at once, and the size up to which a piece counts as small.
 pub(crate) const RUN: u32 = 1 << 20;
@@ -16,7 +16,7 @@ pub(crate) const RUN: u32 = 1 << 20;
 /// The pieces of one torrent that are neither missing nor judged.
 #[derive(Debug, Default)]
 pub(crate) struct Assembly {
-    pieces: BTreeMap<u32, Buffer>,
+    pieces: IdMap<u32, Buffer>,
     held: u64,
 }
 
@@ -52,10 +52,10 @@ impl Assembly {
         at: (u32, u32),
         data: Bytes,
         sender: Option<Sender>,
-        expect: Expect,
+        expect: impl FnOnce() -> Expect,
     ) -> Vec<DiskOp> {
         let (piece, block) = at;
-        let buffer = self.pieces.entry(piece).or_insert_with(|| Buffer::new(layout.num_blocks(piece)));
+        let buffer = self.pieces.get_or_insert_with(piece, || Buffer::new(layout.num_blocks(piece)));
         let index = block as usize;
         if !matches!(buffer.blocks.get(index), Some(Block::Missing)) {
             return Vec::new();
@@ -68,7 +68,7 @@ impl Assembly {
         let small = layout.piece_size(piece) <= RUN;
         let mut ops = Vec::new();
         if buffer.missing == 0 {
-            self.held -= buffer.complete(piece, expect, &mut ops);
+            self.held -= buffer.complete(piece, expect(), &mut ops);
         } else if !small {
             self.held -= buffer.hand_over_runs(piece, &mut ops);
         }
@@ -77,7 +77,7 @@ impl Assembly {
 
     /// Marks blocks that are on disk from an earlier run. Returns the check if that completes the piece.
     pub(crate) fn restore(&mut self, layout: &Layout, piece: u32, blocks: &[u32], expect: Expect) -> Vec<DiskOp> {
-        let buffer = self.pieces.entry(piece).or_insert_with(|| Buffer::new(layout.num_blocks(piece)));
+        let buffer = self.pieces.get_or_insert_with(piece, || Buffer::new(layout.num_blocks(piece)));
         for &b in blocks {
             if let Some(state @ Block::Missing) = buffer.blocks.get_mut(b as usize) {
                 *state = Block::HandedOver;
@@ -95,7 +95,7 @@ impl Assembly {
     /// Hands over everything held of unfinished pieces, largest first, until at most `target` bytes are held.
     pub(crate) fn relieve(&mut self, target: u64) -> Vec<DiskOp> {
         let mut by_size: Vec<(u64, u32)> =
-            self.pieces.iter().filter(|(_, b)| b.held > 0).map(|(&p, b)| (b.held, p)).collect();
+            self.pieces.unordered().filter(|(_, b)| b.held > 0).map(|(piece, b)| (b.held, piece)).collect();
         by_size.sort_unstable_by(|a, b| b.cmp(a));
         let mut ops = Vec::new();
         for (_, piece) in by_size {
@@ -113,12 +113,14 @@ impl Assembly {
     pub(crate) fn remove(&mut self, piece: u32) -> Vec<(u32, Sender)> {
         let Some(buffer) = self.pieces.remove(&piece) else { return Vec::new() };
         self.held -= buffer.held;
-        (0..).zip(buffer.senders).filter_map(|(i, s)| Some((i, s?))).collect()
+        let mut senders = Vec::with_capacity(buffer.senders.len());
+        senders.extend((0..).zip(buffer.senders).filter_map(|(i, s)| Some((i, s?))));
+        senders
     }
 
     /// The blocks of each unfinished piece that were handed to the storage.
     pub(crate) fn on_disk(&self) -> impl Iterator<Item = (u32, Vec<u32>)> + '_ {
-        self.pieces.iter().filter(|(_, b)| b.in_runs).map(|(&piece, b)| {
+        self.pieces.iter().filter(|(_, b)| b.in_runs).map(|(piece, b)| {
             let blocks = (0..).zip(&b.blocks).filter(|(_, s)| matches!(s, Block::HandedOver)).map(|(i, _)| i);
             (piece, blocks.collect())
         })
@@ -126,7 +128,7 @@ impl Assembly {
 
     /// Panics if the counts are not those of the blocks. For tests; looks at everything.
     pub(crate) fn check_invariant(&self) {
-        for (piece, buffer) in &self.pieces {
+        for (piece, buffer) in self.pieces.iter() {
             let missing = buffer.blocks.iter().filter(|b| matches!(b, Block::Missing)).count();
             let held: u64 = buffer.blocks.iter().map(|b| if let Block::Held(d) = b { d.len() as u64 } else { 0 }).sum();
             assert_eq!((buffer.missing as usize, buffer.held), (missing, held), "piece {piece}");
@@ -230,7 +232,7 @@ mod tests {
 
     fn put(a: &mut Assembly, l: &Layout, piece: u32, block: u32) -> Vec<DiskOp> {
         let data = Bytes::from(vec![0; l.block_size(piece, block) as usize]);
-        a.insert(l, (piece, block), data, Some(sender()), Expect::default())
+        a.insert(l, (piece, block), data, Some(sender()), Expect::default)
     }
 
     fn kinds(ops: &[DiskOp]) -> Vec<String> {

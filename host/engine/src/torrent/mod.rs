@@ -54,6 +54,8 @@ pub(crate) struct Torrent {
     pub(crate) flags: TorrentFlags,
     pub(crate) error: Option<ErrorInfo>,
     pub(crate) peers: BTreeSet<ConnId>,
+    /// Of these, at least all that lack a piece: seeds are not looked at for each new one.
+    pub(crate) lacking: BTreeSet<ConnId>,
     /// The same by address, so that who sent a block is found without looking at them all.
     pub(crate) addresses: BTreeSet<(SocketAddr, ConnId)>,
     /// Its peers that have shaken hands, by their ids.
@@ -267,6 +269,11 @@ impl Torrent {
     }
 }
 
+/// What a piece must hash to.
+pub(crate) fn expect(meta: &Metainfo, piece: u32) -> Expect {
+    Expect { v1: meta.info.piece_hash(piece), v2: None }
+}
+
 impl Content {
     /// The files of a piece are written to: what was known of them says nothing any more.
     pub(crate) fn forget_stats(&mut self, piece: u32) {
@@ -279,7 +286,7 @@ impl Content {
 
     /// What a piece must hash to.
     pub(crate) fn expect(&self, piece: u32) -> Expect {
-        Expect { v1: self.meta.info.piece_hash(piece), v2: None }
+        expect(&self.meta, piece)
     }
 
     /// Verified bytes, without a look at each piece.

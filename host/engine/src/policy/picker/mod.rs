@@ -11,14 +11,17 @@
 
 mod buckets;
 mod moves;
+mod open;
 mod partial;
 mod pick;
 mod runs;
 #[cfg(test)]
 mod tests;
 
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use buckets::Buckets;
+use open::Open;
 use partial::{Arrival, Block, Partial};
 use reef_proto::bitfield::Bitfield;
 use reef_proto::layout::{BLOCK_SIZE, Layout};
@@ -173,9 +176,9 @@ pub struct Picker {
     stale: bool,
     partials: Vec<Partial>,
     /// Wanted partial pieces that have free blocks.
-    open: Vec<u32>,
+    open: Open,
     /// By peer, the pieces of which blocks are asked of it, and how many.
-    asked: BTreeMap<ConnId, Vec<(u32, u32)>>,
+    asked: IdMap<ConnId, Vec<(u32, u32)>>,
     /// Large pieces that a peer fills in turn.
     turns: runs::Turns,
     seeds: u32,
@@ -200,9 +203,9 @@ impl Picker {
             buckets: Buckets::default(),
             stale: true,
             partials: Vec::new(),
-            open: Vec::new(),
-            asked: BTreeMap::new(),
-            turns: runs::Turns::new(),
+            open: Open::default(),
+            asked: IdMap::default(),
+            turns: runs::Turns::default(),
             seeds: 0,
             order: Order::default(),
             random_first: 4,
@@ -537,11 +540,11 @@ impl Picker {
             assert_eq!(partial.requested(), count(|b| matches!(b, Block::Requested(_))));
             assert!(!partial.is_untouched() || partial.exclusive.is_some());
             assert_eq!(partial.open_at.is_some(), piece.priority > 0 && partial.free() > 0);
-            assert!(partial.open_at.is_none_or(|at| self.open[at as usize] == partial.piece));
+            assert!(partial.open_at.is_none_or(|at| self.open.is_at(at, partial.piece) && at.kind == partial.kind()));
             partial.askers().for_each(|peer| *booked.entry((peer, partial.piece)).or_default() += 1);
         }
         assert_eq!(self.open.len(), self.partials.iter().filter(|p| p.open_at.is_some()).count());
-        let books = self.asked.iter().flat_map(|(peer, list)| list.iter().map(|&(piece, n)| ((*peer, piece), n)));
+        let books = self.asked.iter().flat_map(|(peer, list)| list.iter().map(move |&(piece, n)| ((peer, piece), n)));
         assert_eq!(books.collect::<BTreeMap<_, _>>(), booked);
         assert_eq!(self.seen, self.pieces.iter().map(|piece| u64::from(piece.availability)).sum::<u64>());
         assert!(!self.pieces.is_empty() || self.have.is_full());

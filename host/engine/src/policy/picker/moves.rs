@@ -136,36 +136,38 @@ impl Picker {
         }
     }
 
-    /// Puts a partial piece into the list of those that have free blocks and are wanted, or takes it out.
+    /// Lists a partial piece as what it is, if it has free blocks and is wanted, or takes it out.
     pub(super) fn sort_open(&mut self, piece: u32) {
         let wanted = self.priority(piece) > 0;
-        let next = self.open.len() as u32;
-        let Some(partial) = self.partial_mut(piece) else { return };
-        match (wanted && partial.free() > 0, partial.open_at) {
-            (true, None) => {
-                partial.open_at = Some(next);
-                self.open.push(piece);
-            }
-            (false, Some(_)) => self.unlist_open(piece),
-            _ => {}
+        let Some(partial) = self.partial(piece) else { return };
+        let kind = (wanted && partial.free() > 0).then(|| partial.kind());
+        if kind == partial.open_at.map(|place| place.kind) {
+            return;
+        }
+        self.unlist_open(piece);
+        let place = kind.map(|kind| self.open.insert(kind, piece));
+        if let Some(partial) = self.partial_mut(piece) {
+            partial.open_at = place;
         }
     }
 
     pub(super) fn unlist_open(&mut self, piece: u32) {
         let Some(at) = self.partial_mut(piece).and_then(|partial| partial.open_at.take()) else { return };
-        self.open.swap_remove(at as usize);
-        if let Some(&moved) = self.open.get(at as usize)
+        if let Some(moved) = self.open.remove(at)
             && let Some(partial) = self.partial_mut(moved)
         {
             partial.open_at = Some(at);
         }
     }
 
-    pub(super) fn book(&mut self, peer: ConnId, piece: u32) {
-        let pieces = self.asked.entry(peer).or_default();
+    pub(super) fn book(&mut self, peer: ConnId, piece: u32, count: u32) {
+        if count == 0 {
+            return;
+        }
+        let pieces = self.asked.get_or_insert_with(peer, Vec::new);
         match pieces.iter_mut().find(|(p, _)| *p == piece) {
-            Some((_, blocks)) => *blocks += 1,
-            None => pieces.push((piece, 1)),
+            Some((_, blocks)) => *blocks += count,
+            None => pieces.push((piece, count)),
         }
     }
 

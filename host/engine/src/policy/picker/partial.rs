@@ -3,6 +3,7 @@
 //! A block is free, asked of one peer (in the end game of several) or received. It knows nothing of other pieces.
 
 use super::Speed;
+use super::open::{Kind, Place};
 use crate::ids::ConnId;
 
 /// Peers at most that one block is asked of at a time, in the end game.
@@ -32,7 +33,7 @@ pub(super) struct Partial {
     /// How fast the peer is that began it.
     pub(super) speed: Speed,
     /// Where it is in the picker's list of pieces that have free blocks.
-    pub(super) open_at: Option<u32>,
+    pub(super) open_at: Option<Place>,
 }
 
 /// What became of a block that arrived.
@@ -76,6 +77,11 @@ impl Partial {
     /// Blocks that are asked for.
     pub(super) fn requested(&self) -> u32 {
         self.requested
+    }
+
+    /// Whether somebody works on it.
+    pub(super) fn kind(&self) -> Kind {
+        if self.requested == 0 { Kind::Orphan } else { Kind::Shared }
     }
 
     pub(super) fn is_complete(&self) -> bool {

@@ -3,10 +3,13 @@
 //! Nothing here looks at more than a bounded number of pieces, unless next to none are left.
 
 use super::buckets::Scan;
+use super::open::Kind;
 use super::{Order, Partial, PeerPieces, PickContext, Picker, Speed, State, TOP_PRIORITY};
 use crate::ids::ConnId;
 use reef_proto::layout::BLOCK_SIZE;
 use reef_proto::message::BlockRequest;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 /// Pieces looked at in the buckets before the bits are searched instead.
 const SCAN_BUDGET: u32 = 1024;
@@ -76,7 +79,7 @@ impl Picker {
     /// Whether no block is left that could be asked of `peer` without asking twice.
     #[must_use]
     pub fn all_asked(&self, peer: ConnId) -> bool {
-        let closed = |piece: &u32| self.partial(*piece).is_none_or(|p| p.exclusive.is_some_and(|only| only != peer));
+        let closed = |piece: u32| self.partial(piece).is_none_or(|p| p.exclusive.is_some_and(|only| only != peer));
         self.pickable.is_empty() && self.open.iter().all(closed)
     }
 
@@ -113,34 +116,36 @@ impl Picker {
             at += 1;
         }
         if ctx.parole && !basket.is_full() {
-            let kept = |piece: &&u32| self.partial(**piece).is_some_and(|p| p.exclusive == Some(ctx.peer));
-            let kept: Vec<u32> = self.open.iter().filter(kept).copied().collect();
+            let kept = |piece: &u32| self.partial(*piece).is_some_and(|p| p.exclusive == Some(ctx.peer));
+            let kept: Vec<u32> = self.open.iter().filter(kept).collect();
             kept.into_iter().filter(|&piece| ctx.have.has(piece)).for_each(|piece| self.take(ctx, piece, basket));
         }
     }
 
     /// Joins partial pieces up to `limit`: the higher priority first, then those with the fewest free blocks.
     fn join_pieces(&mut self, ctx: &PickContext<'_>, limit: Join, basket: &mut Basket<'_>) {
-        if basket.is_full() || self.open.is_empty() {
+        if basket.is_full() {
             return;
         }
-        let start = (ctx.random % self.open.len() as u64) as usize;
-        let (before, after) = self.open.split_at(start);
-        let mut found: Vec<_> = after
-            .iter()
-            .chain(before)
+        let kinds: &[Kind] = if limit == Join::Orphan { &[Kind::Orphan] } else { &[Kind::Orphan, Kind::Shared] };
+        let listed = kinds.iter().flat_map(|&kind| self.open.beginning_anywhere(kind, ctx.random));
+        let mut found: BinaryHeap<_> = listed
             .take(JOIN_BUDGET)
-            .filter(|&&piece| ctx.have.has(piece))
-            .filter_map(|&piece| self.partial(piece))
+            .filter(|&piece| ctx.have.has(piece))
+            .filter_map(|piece| self.partial(piece))
             .filter(|partial| partial.exclusive.is_none_or(|only| only == ctx.peer))
             .map(|partial| {
                 let priority = TOP_PRIORITY - self.priority(partial.piece);
-                (join(partial, ctx.speed), priority, partial.free(), partial.piece)
+                Reverse((join(partial, ctx.speed), priority, partial.free(), partial.piece))
             })
-            .filter(|(kind, ..)| *kind <= limit)
+            .filter(|Reverse((kind, ..))| *kind <= limit)
             .collect();
-        found.sort_unstable();
-        found.into_iter().for_each(|(.., piece)| self.take(ctx, piece, basket));
+        // A few of them fill the basket, so they are not all sorted.
+        while !basket.is_full()
+            && let Some(Reverse((.., piece))) = found.pop()
+        {
+            self.take(ctx, piece, basket);
+        }
     }
 
     /// Begins pieces until the basket is full or nothing is found.
@@ -242,18 +247,20 @@ impl Picker {
 
     /// Takes free blocks of a partial piece until there are none or the basket is full.
     fn take(&mut self, ctx: &PickContext<'_>, piece: u32, basket: &mut Basket<'_>) {
+        let mut taken = 0;
         while !basket.is_full() {
             let Some(block) = self.partial_mut(piece).and_then(|partial| partial.ask(ctx.peer)) else { break };
-            self.book(ctx.peer, piece);
             basket.push(self.request(piece, block));
+            taken += 1;
         }
+        self.book(ctx.peer, piece, taken);
         self.sort_open(piece);
     }
 
     /// The end game: blocks that were asked of others, those asked of one before those asked of two.
     fn pick_again(&mut self, ctx: &PickContext<'_>, basket: &mut Basket<'_>) {
         // Free blocks kept for a peer on parole must not hold up the end.
-        let kept = self.open.clone();
+        let kept: Vec<u32> = self.open.iter().collect();
         kept.into_iter().filter(|&piece| ctx.have.has(piece)).for_each(|piece| self.take(ctx, piece, basket));
         let room = END_GAME_BLOCKS.saturating_sub(self.outstanding(ctx.peer));
         basket.goal = basket.goal.min(basket.out.len() + room as usize);
@@ -266,7 +273,7 @@ impl Picker {
                 }
                 while !basket.is_full() {
                     let Some(block) = self.partials[at].ask_again(ctx.peer, others) else { break };
-                    self.book(ctx.peer, piece);
+                    self.book(ctx.peer, piece, 1);
                     basket.push(self.request(piece, block));
                 }
             }
@@ -279,7 +286,7 @@ impl Picker {
 }
 
 fn join(partial: &Partial, speed: Speed) -> Join {
-    if partial.requested() == 0 {
+    if partial.kind() == Kind::Orphan {
         Join::Orphan
     } else if partial.speed == speed {
         Join::SameSpeed

@@ -6,15 +6,16 @@
 
 use super::pick::Basket;
 use super::{Order, PickContext, Picker, Speed, State};
+use crate::id_map::IdMap;
 use crate::ids::ConnId;
 use reef_proto::layout::BLOCK_SIZE;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Blocks that are written at once: 1 MiB.
 const RUN: u32 = 64;
 
 /// By peer, the pieces that it fills in turn, the next one first.
-pub(super) type Turns = BTreeMap<ConnId, VecDeque<u32>>;
+pub(super) type Turns = IdMap<ConnId, VecDeque<u32>>;
 
 impl Picker {
     /// Fills large pieces in turn, a run of each.
@@ -61,14 +62,16 @@ impl Picker {
     }
 
     fn take_run(&mut self, ctx: &PickContext<'_>, piece: u32, basket: &mut Basket<'_>) {
+        let mut taken = 0;
         while !basket.is_full() {
             let Some(block) = self.partial_mut(piece).and_then(|partial| partial.ask(ctx.peer)) else { break };
-            self.book(ctx.peer, piece);
             basket.push(self.request(piece, block));
+            taken += 1;
             if (block + 1).is_multiple_of(RUN) {
                 break;
             }
         }
+        self.book(ctx.peer, piece, taken);
         self.sort_open(piece);
     }
 
