@@ -11,6 +11,7 @@ use crate::peer::pieces::Pieces;
 use crate::peer::requests::Arrival;
 use crate::policy::picker::{PeerPieces, PickContext, Received, Speed};
 use crate::time::Time;
+use crate::torrent::assembly::Arrived;
 use crate::torrent::{Content, expect};
 use bytes::Bytes;
 use reef_proto::layout::BLOCK_SIZE;
@@ -142,7 +143,7 @@ impl Session {
                 let Content { meta, layout, assembly, .. } = &mut **content;
                 let expect = || expect(meta, request.piece);
                 let held = assembly.held();
-                let ops = assembly.insert(layout, (request.piece, block), data, sender, expect);
+                let ops = assembly.insert(layout, (request.piece, block), Arrived { data, sender }, expect);
                 self.held_bytes = self.held_bytes + assembly.held() - held;
                 self.unsaved.entry(id).or_default().resume = true;
                 self.submit_writes(id, ops);

@@ -32,6 +32,12 @@ struct Buffer {
     in_runs: bool,
 }
 
+/// A block's bytes, and who sent them; a plugin's have no sender.
+pub(crate) struct Arrived {
+    pub(crate) data: Bytes,
+    pub(crate) sender: Option<Sender>,
+}
+
 #[derive(Clone, Debug)]
 enum Block {
     Missing,
@@ -45,16 +51,15 @@ impl Assembly {
         self.held
     }
 
-    /// Takes a block, of a plugin if it has no sender, and returns what the storage must do now, if anything.
+    /// Takes a block and returns what the storage must do now, if anything.
     pub(crate) fn insert(
         &mut self,
         layout: &Layout,
-        at: (u32, u32),
-        data: Bytes,
-        sender: Option<Sender>,
+        (piece, block): (u32, u32),
+        arrived: Arrived,
         expect: impl FnOnce() -> Expect,
     ) -> Vec<DiskOp> {
-        let (piece, block) = at;
+        let Arrived { data, sender } = arrived;
         let buffer = self.pieces.get_or_insert_with(piece, || Buffer::new(layout.num_blocks(piece)));
         let index = block as usize;
         if !matches!(buffer.blocks.get(index), Some(Block::Missing)) {
@@ -232,7 +237,7 @@ mod tests {
 
     fn put(a: &mut Assembly, l: &Layout, piece: u32, block: u32) -> Vec<DiskOp> {
         let data = Bytes::from(vec![0; l.block_size(piece, block) as usize]);
-        a.insert(l, (piece, block), data, Some(sender()), Expect::default)
+        a.insert(l, (piece, block), Arrived { data, sender: Some(sender()) }, Expect::default)
     }
 
     fn kinds(ops: &[DiskOp]) -> Vec<String> {
