@@ -78,9 +78,9 @@ impl Pipe {
         }
     }
 
-    /// How many ranges of `length` bytes, each with a head before it, have room in it whatever pages they lie on.
+    /// How many ranges of `length` bytes that begin with a page, each with a head before it, have room in it.
     pub(crate) const fn room_for(&self, length: usize) -> usize {
-        let pages = length.div_ceil(PAGE) + 2;
+        let pages = length.div_ceil(PAGE) + 1;
         SIZE.saturating_sub(self.held) / (pages * PAGE)
     }
 
