@@ -6,7 +6,7 @@
 //! that can be told before: a message that lies in two buffers has to be copied.
 
 use crate::rt::TcpSocket;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::io;
 
@@ -123,7 +123,9 @@ impl BufferPool {
         if size < LARGE {
             return Buffer { room: BytesMut::with_capacity(size), size, left: size };
         }
-        Buffer { room: self.take_large(), size, left: whole(size).min(size) }
+        let mut room = self.take_large();
+        skip_to_start(&mut room);
+        Buffer { room, size, left: whole(MOST).min(MOST) }
     }
 
     fn take_large(&mut self) -> BytesMut {
@@ -160,10 +162,23 @@ impl BufferPool {
     }
 }
 
+/// Leaves out the bytes before [`START`] of a page. A peer's blocks come out of its page cache, so a block's pages are copied to
+/// where its head ends here; and some processors copy five times slower to an address that lies 1 to 31 bytes further in its
+/// page than the source in its own.
+fn skip_to_start(room: &mut BytesMut) {
+    let skipped = START.wrapping_sub(room.as_ptr() as usize) % PAGE;
+    room.resize(skipped, 0);
+    room.advance(skipped);
+}
+
+const PAGE: usize = 4096;
+const START: usize = 32;
 const SMALLEST: usize = 4 << 10;
 const GROWTH: usize = 4;
-/// Small reads cost a third more than reads of this size. It holds 16 blocks of 16 KiB with their heads.
+/// Small reads cost a third more than reads of this size: 16 blocks of 16 KiB with their heads.
 const LARGE: usize = 264 << 10;
+/// What is filled of it at most.
+const MOST: usize = LARGE - PAGE;
 /// What is left of a large buffer is given up below this: a block would be cut anyway.
 const WORTH_A_READ: usize = 16 << 10;
 /// How many buffers are tried before a fresh one is made.
@@ -223,11 +238,13 @@ mod tests {
         let (far, near) = pair();
         let (mut buffer, mut pool) = (ReadBuffer::default(), BufferPool::default());
         let writer = std::thread::spawn(move || (&far).write_all(&vec![7; 8 << 20]).map(|()| far));
-        let (mut total, mut largest, mut ends_whole) = (0, 0, 0);
+        let (mut total, mut largest, mut ends_whole, mut parts_at) = (0, 0, 0, Vec::new());
         while total < 8 << 20 {
+            let is_fresh = buffer.current.is_none() && buffer.next_size == LARGE;
             match buffer.read(&near, u64::MAX, |most| (total + most) / 1000 * 1000 - total, &mut pool).unwrap() {
                 Read::Data { data, .. } => {
                     assert!(data.iter().all(|b| *b == 7));
+                    parts_at.extend(is_fresh.then_some(data.as_ptr() as usize));
                     total += data.len();
                     largest = largest.max(data.len());
                     ends_whole += u32::from(buffer.next_size == LARGE && buffer.current.is_none() && total % 1000 == 0);
@@ -238,6 +255,7 @@ mod tests {
         }
         let far = writer.join().unwrap().unwrap();
         assert_eq!(buffer.next_size, LARGE);
+        assert!(parts_at.iter().all(|at| at % PAGE == START), "{parts_at:?}");
         assert!(largest > 64 << 10 && ends_whole > 0, "{largest}, {ends_whole}");
         assert!(pool.used.len() <= 1, "{} buffers for a reader that keeps nothing", pool.used.len());
         assert!(buffer.sweep(&mut pool) || buffer.current.is_none());
