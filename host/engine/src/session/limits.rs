@@ -10,8 +10,9 @@ use crate::policy::limiter::{GLOBAL, Limiter, MIN_GRANT};
 use crate::settings::Settings;
 use crate::time::Time;
 
-/// What a limited peer is let read at a time, in bytes, where its share of the rate is as much: what the shell reads at once.
-const READ_STEP: u64 = 256 << 10;
+/// What a limited peer is let read at a time, in bytes, where its share of the rate is as much: some times what the shell reads
+/// at once, so that few reads are cut off by the end of a step.
+const READ_STEP: u64 = 1 << 20;
 
 /// From so many blocks on, a peer asks for as much as it would be granted and not for each block.
 const LARGE_SHARE: u64 = 4;
