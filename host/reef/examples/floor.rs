@@ -1,6 +1,7 @@
 //! The least that a transfer can cost here: one TCP connection, hashing, writing, and no protocol at all.
 //!
-//! `floor send ADDRESS FILE` serves a file to one connection with sendfile. `floor receive ADDRESS SIZE OUT [one]` receives
+//! `floor send ADDRESS FILE [RATE]` serves a file to one connection with sendfile, as many bytes a second in steps of 20 ms if
+//! there is a rate. `floor receive ADDRESS SIZE OUT [one]` receives
 //! 256 KiB at a time, writes, and hashes 16 pieces of 1 MiB side by side; with `one` they are hashed one after the other.
 //! `floor check FILE [one]` reads and hashes. `tests/compare/compare.py` runs it beside the real programs.
 
@@ -11,11 +12,14 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const PIECE: usize = 1 << 20;
 const TOGETHER: usize = 16;
 const PAGE: usize = 4096;
 const READ: usize = 256 << 10;
+/// As a session serves those who wait for its limit.
+const STEPS_A_SECOND: u64 = 50;
 /// So much of each piece is read at a time when a file is checked: 16 of these stay in the processor's cache.
 const STEP: usize = 32 << 10;
 
@@ -30,25 +34,38 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        ["send", address, file] => send(address, Path::new(file)),
+        ["send", address, file] => send(address, Path::new(file), None),
+        ["send", address, file, rate] => send(address, Path::new(file), Some(rate.parse()?)),
         ["receive", address, size, out] => receive(address, size.parse()?, Path::new(out), Hashing::SideBySide),
         ["receive", address, size, out, "one"] => receive(address, size.parse()?, Path::new(out), Hashing::OneByOne),
         ["check", file] => check(Path::new(file), Hashing::SideBySide),
         ["check", file, "one"] => check(Path::new(file), Hashing::OneByOne),
-        _ => Err("floor send ADDRESS FILE | receive ADDRESS SIZE OUT [one] | check FILE [one]".into()),
+        _ => Err("floor send ADDRESS FILE [RATE] | receive ADDRESS SIZE OUT [one] | check FILE [one]".into()),
     }
 }
 
-fn send(address: &str, path: &Path) -> Result<(), Box<dyn Error>> {
+fn send(address: &str, path: &Path, rate: Option<u64>) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address)?;
     println!("ready");
     std::io::stdout().flush()?;
     let (socket, _) = listener.accept()?;
     let file = File::open(path)?;
     let size = file.metadata()?.len();
-    let mut at = 0;
+    let begun = Instant::now();
+    let (mut at, mut steps) = (0, 0);
     while at < size {
-        rustix::fs::sendfile(&socket, &file, Some(&mut at), PIECE)?;
+        let Some(rate) = rate else {
+            rustix::fs::sendfile(&socket, &file, Some(&mut at), PIECE)?;
+            continue;
+        };
+        steps += 1;
+        let due = size.min(rate * steps / STEPS_A_SECOND);
+        while at < due {
+            let length = PIECE.min(usize::try_from(due - at)?);
+            rustix::fs::sendfile(&socket, &file, Some(&mut at), length)?;
+        }
+        let next = begun + Duration::from_secs(steps) / STEPS_A_SECOND as u32;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
 }
