@@ -99,8 +99,8 @@ struct Swarm {
     spent: Duration,
     remotes: Vec<Remote>,
     next: usize,
-    /// Buffers that were delivered: those that the session has let go of are used again.
-    buffers: VecDeque<Bytes>,
+    /// The ends of buffers that were delivered: those that the session has let go of are used again.
+    buffers: VecDeque<BytesMut>,
     pieces_done: u32,
 }
 
@@ -116,7 +116,7 @@ fn torrent(pieces: u32) -> Arc<Metainfo> {
 }
 
 /// What a peer says first: that it has everything, or three of four pieces.
-fn first_words(shape: Shape, number: u16, info_hash: [u8; 20]) -> Bytes {
+fn first_words(shape: Shape, number: u16, info_hash: [u8; 20]) -> BytesMut {
     let mut out = BytesMut::new();
     let reserved = Reserved([0; 8]).with(Feature::Fast);
     let mut peer_id = PeerId([7; 20]);
@@ -133,7 +133,7 @@ fn first_words(shape: Shape, number: u16, info_hash: [u8; 20]) -> Bytes {
         Message::Bitfield(bits.to_bytes().into()).encode_into(&mut out);
     }
     Message::Unchoke.encode_into(&mut out);
-    out.freeze()
+    out
 }
 
 impl Swarm {
@@ -203,21 +203,24 @@ impl Swarm {
     }
 
     /// A buffer with the blocks that were asked for.
-    fn answer(&mut self, requests: &[BlockRequest]) -> Bytes {
-        let free = (0..self.buffers.len().min(LOOKS)).find_map(|_| match self.buffers.pop_front()?.try_into_mut() {
-            Ok(buffer) => Some(buffer),
-            Err(used) => {
-                self.buffers.push_back(used);
-                None
+    fn answer(&mut self, requests: &[BlockRequest]) -> BytesMut {
+        let size = self.shape.together * MESSAGE;
+        let free = (0..self.buffers.len().min(LOOKS)).find_map(|_| {
+            let mut buffer = self.buffers.pop_front()?;
+            if buffer.try_reclaim(size) {
+                return Some(buffer);
             }
+            self.buffers.push_back(buffer);
+            None
         });
-        let mut buffer = free.unwrap_or_else(|| BytesMut::zeroed(self.shape.together * MESSAGE));
+        let mut buffer = free.unwrap_or_else(|| BytesMut::with_capacity(size));
+        buffer.resize(requests.len() * MESSAGE, 0);
         for (message, r) in buffer.chunks_mut(MESSAGE).zip(requests) {
             message[..13].copy_from_slice(&piece_header(r.piece, r.begin, r.length));
         }
-        let buffer = buffer.freeze();
-        self.buffers.push_back(buffer.clone());
-        buffer.slice(..requests.len() * MESSAGE)
+        let data = buffer.split();
+        self.buffers.push_back(buffer);
+        data
     }
 
     /// Gives the session an input and what follows from it.

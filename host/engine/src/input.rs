@@ -4,7 +4,7 @@ use crate::command::Command;
 use crate::disk::{DiskDone, DiskError};
 use crate::hooks::Action;
 use crate::ids::{ConnId, ListenerId, ReplyToken, RequestId, TorrentId};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::net::{IpAddr, SocketAddr};
 
 /// One thing that happened. Give it to [`crate::Session::handle`], then drain [`crate::Session::poll`].
@@ -40,12 +40,13 @@ pub enum Input {
         /// The connection of [`crate::Output::Dial`].
         conn: ConnId,
     },
-    /// Bytes arrived. The buffer may be as large as the shell likes; blocks in it are not copied again.
+    /// Bytes arrived. The buffer may be as large as the shell likes; blocks in it are not copied again, nor those that go on in
+    /// the next one, if that lies behind it in memory.
     Received {
         /// The connection.
         conn: ConnId,
         /// The bytes.
-        data: Bytes,
+        data: BytesMut,
     },
     /// Bytes that were queued for a connection are now in the kernel's hands.
     Sent {

@@ -1,6 +1,6 @@
 //! Idle torrents: what they cost is counted, not timed, and whoever wants one gets it.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reef_engine::control::{Control, ReadDone, Ticket};
 use reef_engine::disk::{DiskDone, DiskOp, DiskResult, FileStat, Finished, Opened};
 use reef_engine::hooks::{SessionEvent, Verdict, session_bits};
@@ -177,7 +177,7 @@ impl Stage {
         let info_hash = torrent(n).info_hashes.wire();
         let peer_id = PeerId(*b"-XX0001-abcdefghijkl");
         let hello = Handshake { reserved: Reserved([0; 8]), info_hash, peer_id };
-        self.give(Input::Received { conn, data: Bytes::copy_from_slice(&hello.to_bytes()) });
+        self.give(Input::Received { conn, data: BytesMut::from(&hello.to_bytes()[..]) });
         conn
     }
 

@@ -11,6 +11,7 @@ use criterion::measurement::{Measurement as _, WallTime};
 use criterion::{Criterion, Throughput, black_box, criterion_group, criterion_main};
 use reef_proto::decoder::{Decoder, Limits};
 use reef_proto::message::{BlockRequest, Message};
+use std::time::Duration;
 
 const BLOCK: u32 = 16 << 10;
 const BLOCKS: u32 = 256;
@@ -23,16 +24,26 @@ fn stream(messages: impl Iterator<Item = Message>) -> Bytes {
     out.freeze()
 }
 
-/// The stream in buffers of so many bytes.
-fn cut(stream: &Bytes, length: usize) -> Vec<Bytes> {
-    (0..stream.len()).step_by(length).map(|at| stream.slice(at..stream.len().min(at + length))).collect()
+/// What reading a stream gives.
+type Reads = Vec<BytesMut>;
+
+/// Buffers of so many bytes, each in memory of its own.
+fn apart(stream: &Bytes, length: usize) -> Reads {
+    stream.chunks(length).map(BytesMut::from).collect()
 }
 
-fn read(buffers: &[Bytes]) -> u32 {
+/// Reads of so many bytes into one buffer.
+fn in_one(stream: &Bytes, length: usize) -> Reads {
+    let mut rest = BytesMut::from(&stream[..]);
+    let part = |rest: &mut BytesMut| rest.split_to(length.min(rest.len()));
+    std::iter::from_fn(|| (!rest.is_empty()).then(|| part(&mut rest))).collect()
+}
+
+fn read(reads: Reads) -> u32 {
     let mut decoder = Decoder::after_handshake(LIMITS);
     let mut messages = 0;
-    for buffer in buffers {
-        decoder.push(buffer.clone());
+    for data in reads {
+        decoder.push(data);
         while let Ok(Some(item)) = decoder.next_item() {
             black_box(item);
             messages += 1;
@@ -41,29 +52,42 @@ fn read(buffers: &[Bytes]) -> u32 {
     messages
 }
 
+/// A name, how many messages the stream has, and a fresh stream.
+type Case<'a> = (&'static str, u32, Box<dyn Fn() -> Reads + 'a>);
+
 fn bench(c: &mut Criterion) {
     let data = Bytes::from(vec![7; BLOCK as usize]);
     let block = |n| Message::Piece { piece: n / 64, begin: n % 64 * BLOCK, data: data.clone() };
     let blocks = stream((0..BLOCKS).map(block));
     let request = |n| Message::Request(BlockRequest { piece: n / 64, begin: n % 64 * BLOCK, length: BLOCK });
+    let haves = stream((0..SMALL).map(Message::Have));
+    let requests = stream((0..SMALL).map(request));
     // Whole messages in each buffer; a message in two of them, once a buffer, is copied; or in many.
-    let whole = BLOCK as usize + 13;
-    let cases = [
-        ("a block, whole in its buffer", BLOCKS, cut(&blocks, 16 * whole)),
-        ("a block, buffers of 256 KiB", BLOCKS, cut(&blocks, 256 << 10)),
-        ("a block, buffers of 1460 bytes", BLOCKS, cut(&blocks, 1460)),
-        ("a have", SMALL, cut(&stream((0..SMALL).map(Message::Have)), 256 << 10)),
-        ("a request", SMALL, cut(&stream((0..SMALL).map(request)), 256 << 10)),
+    let whole = 16 * (BLOCK as usize + 13);
+    let large = 256 << 10;
+    let cases: [Case<'_>; 7] = [
+        ("a block, whole in its buffer", BLOCKS, Box::new(|| apart(&blocks, whole))),
+        ("a block, buffers of 256 KiB", BLOCKS, Box::new(|| apart(&blocks, large))),
+        ("a block, reads of 50 KB into a buffer", BLOCKS, Box::new(|| in_one(&blocks, 50_000))),
+        ("a block, buffers of 1460 bytes", BLOCKS, Box::new(|| apart(&blocks, 1460))),
+        ("a block, reads of 1460 bytes into a buffer", BLOCKS, Box::new(|| in_one(&blocks, 1460))),
+        ("a have", SMALL, Box::new(|| apart(&haves, large))),
+        ("a request", SMALL, Box::new(|| apart(&requests, large))),
     ];
     let mut group = c.benchmark_group("decoder");
-    for (name, messages, buffers) in cases {
+    for (name, messages, reads) in cases {
         group.throughput(Throughput::Elements(1));
         group.bench_function(name, |b| {
             b.iter_custom(|count| {
                 let rounds = count.div_ceil(u64::from(messages));
-                let start = WallTime.start();
-                (0..rounds).for_each(|_| assert_eq!(read(black_box(&buffers)), messages));
-                WallTime.end(start).mul_f64(count as f64 / (rounds * u64::from(messages)) as f64)
+                let mut spent = Duration::ZERO;
+                for _ in 0..rounds {
+                    let reads = black_box(reads());
+                    let begun = WallTime.start();
+                    assert_eq!(read(reads), messages);
+                    spent += WallTime.end(begun);
+                }
+                spent.mul_f64(count as f64 / (rounds * u64::from(messages)) as f64)
             });
         });
     }

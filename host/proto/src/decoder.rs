@@ -1,9 +1,10 @@
 //! A peer's byte stream to messages, without copying what lies in one buffer. BEP 3 and all that [`Message`] names.
 //!
-//! The hot path: a message inside one buffer costs no allocation, and a block is a slice of that buffer. It must never allocate by a length that a
+//! The hot path: a message inside one buffer costs no allocation, and a block is a slice of that buffer, also where several
+//! reads filled it. It must never allocate by a length that a
 //! peer merely announced, and never wait for the rest of a message that its first five bytes already condemn.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -15,12 +16,16 @@ use crate::message_ids::MessageIds;
 /// Turns the buffers that a peer's connection delivers into its handshake and messages.
 ///
 /// Give it a buffer with [`Decoder::push`], then take items until there are none. Between buffers it holds at most the bytes of one unfinished
-/// message, and nothing at all when the last buffer ended with a message.
+/// message, and nothing at all when the last buffer ended with a message. Where the next buffer lies behind the last one in
+/// memory, the message is not copied.
 #[derive(Debug)]
 pub struct Decoder {
-    input: Bytes,
-    /// The unfinished message at the end of earlier buffers, from its length on.
-    partial: Vec<u8>,
+    input: BytesMut,
+    /// All that `input` has is the beginning of an item.
+    is_tail: bool,
+    /// The unfinished message at the end of earlier buffers, from its length on. While there is one, no message in `input` is
+    /// complete before it.
+    partial: BytesMut,
     stage: Stage,
     limits: Limits,
     ids: Option<Arc<MessageIds>>,
@@ -76,7 +81,8 @@ enum Stage {
 impl Decoder {
     /// A decoder at the start of a connection: the handshake comes first.
     pub fn new(limits: Limits) -> Self {
-        Self { input: Bytes::new(), partial: Vec::new(), stage: Stage::Handshake, limits, ids: None }
+        let (input, partial) = (BytesMut::new(), BytesMut::new());
+        Self { input, is_tail: false, partial, stage: Stage::Handshake, limits, ids: None }
     }
 
     /// A decoder for a stream whose handshake was read elsewhere.
@@ -94,12 +100,23 @@ impl Decoder {
         self.ids = Some(ids);
     }
 
-    /// Takes the next bytes of the stream. Take all items first: bytes that are still unread are copied.
-    pub fn push(&mut self, data: Bytes) {
-        if self.input.is_empty() {
-            self.input = data;
-        } else {
-            self.input = Bytes::from([self.input.as_ref(), data.as_ref()].concat());
+    /// Takes the next bytes of the stream. Take all items first: bytes that are still unread are copied, unless `data` follows
+    /// them in memory.
+    pub fn push(&mut self, data: impl Into<BytesMut>) {
+        let data = data.into();
+        let follows = self.input.as_ptr_range().end == data.as_ptr();
+        if self.is_tail && !follows {
+            self.release();
+        }
+        self.input.unsplit(data);
+        self.is_tail = false;
+    }
+
+    /// Lets go of the last buffer. What it has of an unfinished message is copied.
+    pub fn release(&mut self) {
+        if self.is_tail {
+            let rest = std::mem::take(&mut self.input);
+            self.partial.extend_from_slice(&rest);
         }
     }
 
@@ -111,7 +128,8 @@ impl Decoder {
             Stage::Failed(error) => return Err(error),
         };
         match taken {
-            Ok(None) => self.stash(),
+            Ok(None) if self.input.is_empty() => self.input = BytesMut::new(),
+            Ok(None) => self.is_tail = true,
             Ok(Some(_)) => {}
             Err(error) => self.stage = Stage::Failed(error),
         }
@@ -130,8 +148,9 @@ impl Decoder {
 
     /// How many more bytes the message needs that the last buffer ended in; 0 if it ended with a message or in the head of one.
     pub fn missing(&self) -> usize {
-        match frame_len(&self.partial, (self.limits, self.ids.as_deref())) {
-            Ok(Frame::Whole(total)) => total.saturating_sub(self.partial.len()),
+        let begun = if self.partial.is_empty() { &self.input } else { &self.partial };
+        match frame_len(begun, (self.limits, self.ids.as_deref())) {
+            Ok(Frame::Whole(total)) => total.saturating_sub(begun.len()),
             _ => 0,
         }
     }
@@ -140,11 +159,8 @@ impl Decoder {
     pub fn take_unparsed(&mut self) -> Bytes {
         let input = std::mem::take(&mut self.input);
         let mut held = std::mem::take(&mut self.partial);
-        if held.is_empty() {
-            return input;
-        }
-        held.extend_from_slice(&input);
-        Bytes::from(held)
+        held.unsplit(input);
+        held.freeze()
     }
 
     fn take_message(&mut self) -> Result<Option<Message>, DecodeError> {
@@ -157,7 +173,7 @@ impl Decoder {
             // Only the head says how much is wanted, and it may be cut too.
             let wanted = match frame_len(&self.partial, rules)? {
                 Frame::Whole(total) if total == self.partial.len() => {
-                    return take_message(&mut Bytes::from(std::mem::take(&mut self.partial)), rules);
+                    return take_message(&mut std::mem::take(&mut self.partial), rules);
                 }
                 Frame::Whole(total) | Frame::Head(total) => total,
             };
@@ -182,7 +198,7 @@ impl Decoder {
         if self.partial.is_empty() {
             self.input.advance(HANDSHAKE_LEN);
         } else {
-            self.partial = Vec::new();
+            self.partial = BytesMut::new();
         }
         self.stage = Stage::Messages;
         Ok(Some(handshake))
@@ -194,12 +210,6 @@ impl Decoder {
         let part = self.input.split_to(missing.min(self.input.len()));
         self.partial.extend_from_slice(&part);
         part.len() == missing
-    }
-
-    /// Lets go of the input's buffer: what is left of it is the beginning of a message.
-    fn stash(&mut self) {
-        let rest = std::mem::take(&mut self.input);
-        self.partial.extend_from_slice(&rest);
     }
 }
 
@@ -272,12 +282,12 @@ pub fn read_message(id: u8, payload: &[u8], limits: Limits) -> Result<Message, D
     if length > MAX_LENGTH {
         return Err(DecodeError::TooLong { length });
     }
-    let mut stream = Bytes::from([&length.to_be_bytes(), &[id][..], payload].concat());
+    let mut stream = BytesMut::from(&[&length.to_be_bytes(), &[id][..], payload].concat()[..]);
     take_message(&mut stream, (limits, None))?.ok_or(DecodeError::MessageLength { id, length })
 }
 
 /// Takes one whole message from the start of `stream`, or nothing.
-fn take_message(stream: &mut Bytes, rules: Rules<'_>) -> Result<Option<Message>, DecodeError> {
+fn take_message(stream: &mut BytesMut, rules: Rules<'_>) -> Result<Option<Message>, DecodeError> {
     let Frame::Whole(total) = frame_len(stream, rules)? else {
         return Ok(None);
     };
@@ -315,7 +325,7 @@ fn take_message(stream: &mut Bytes, rules: Rules<'_>) -> Result<Option<Message>,
 }
 
 /// Takes a message whose payload is kept as bytes. `stream` holds all of its `total` bytes.
-fn take_with_payload(stream: &mut Bytes, id: u8, total: usize) -> Option<Message> {
+fn take_with_payload(stream: &mut BytesMut, id: u8, total: usize) -> Option<Message> {
     let (_, fields) = stream.split_at_checked(HEAD_LEN)?;
     let message = match id {
         id::PIECE => {
@@ -334,9 +344,9 @@ fn take_with_payload(stream: &mut Bytes, id: u8, total: usize) -> Option<Message
 }
 
 /// Takes a message of `total` bytes off the stream and returns what follows its first `skip` bytes.
-fn payload(stream: &mut Bytes, skip: usize, total: usize) -> Bytes {
+fn payload(stream: &mut BytesMut, skip: usize, total: usize) -> Bytes {
     stream.advance(skip.min(stream.len()));
-    stream.split_to(total.saturating_sub(skip).min(stream.len()))
+    stream.split_to(total.saturating_sub(skip).min(stream.len())).freeze()
 }
 
 fn number(bytes: &[u8]) -> Option<u32> {
@@ -385,7 +395,6 @@ const HEAD_LEN: usize = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::BytesMut;
 
     const LIMITS: Limits = Limits { pieces: Some(37) };
 
@@ -441,22 +450,42 @@ mod tests {
     }
 
     #[test]
-    fn block_inside_one_buffer_is_a_slice_of_it() {
-        let mut stream = BytesMut::new();
-        Message::Piece { piece: 1, begin: 2, data: Bytes::from(vec![7; 16384]) }.encode_into(&mut stream);
-        Message::Have(3).encode_into(&mut stream);
-        let stream = stream.freeze();
+    fn block_inside_one_buffer_is_a_slice_of_it_however_it_was_read() {
+        for lengths in [&[16_406][..], &[16_397, 9], &[16_398, 8], &[3, 10, 1, 9_000, 7_392], &[1; 16_406]] {
+            let mut buffer = BytesMut::new();
+            Message::Piece { piece: 1, begin: 2, data: Bytes::from(vec![7; 16384]) }.encode_into(&mut buffer);
+            Message::Have(3).encode_into(&mut buffer);
+            let block = buffer[13..].as_ptr();
+            let mut decoder = Decoder::after_handshake(LIMITS);
+            let mut found = Vec::new();
+            for length in lengths {
+                decoder.push(buffer.split_to(*length));
+                found.extend(std::iter::from_fn(|| decoder.next_item().unwrap()));
+            }
+            let [Item::Message(Message::Piece { data, .. }), Item::Message(Message::Have(3))] = &found[..] else {
+                panic!("{found:?}")
+            };
+            assert_eq!((data.len(), data.as_ptr()), (16384, block), "{:?}", lengths.len());
+            assert!(buffer.is_empty() && decoder.is_idle());
+            drop(found);
+            assert!(buffer.try_reclaim(16_406), "an idle decoder holds no buffer");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_was_let_go_of_is_held_no_more() {
         let mut decoder = Decoder::after_handshake(LIMITS);
-        decoder.push(stream.clone());
-        let Ok(Some(Item::Message(Message::Piece { piece: 1, begin: 2, data }))) = decoder.next_item() else {
-            panic!("no block")
-        };
-        assert_eq!(data.as_ptr(), stream[13..].as_ptr());
-        assert_eq!(decoder.next_item(), Ok(Some(Item::Message(Message::Have(3)))));
+        let mut buffer = BytesMut::with_capacity(64);
+        buffer.extend_from_slice(b"\0\0\0\x05\x04\0");
+        decoder.push(buffer.split());
         assert_eq!(decoder.next_item(), Ok(None));
-        assert!(decoder.is_idle());
-        drop(data);
-        assert!(stream.is_unique(), "an idle decoder holds no buffer");
+        assert!(!buffer.try_reclaim(64));
+        decoder.release();
+        decoder.release();
+        assert!(buffer.try_reclaim(64));
+        assert_eq!((decoder.held(), decoder.missing()), (6, 3));
+        decoder.push(Bytes::from_static(b"\0\0\x09"));
+        assert_eq!(decoder.next_item(), Ok(Some(Item::Message(Message::Have(9)))));
     }
 
     #[test]

@@ -10,11 +10,11 @@ use reef_proto::{BlockRequest, Message, PeerId};
 const PIECES: u32 = 100;
 
 /// Everything that comes out of a stream in these parts, and the most that the decoder ever held after a part.
-fn decode(parts: &[Bytes], mut decoder: Decoder) -> (Vec<Item>, Option<DecodeError>, usize) {
+fn decode<T: Into<BytesMut>>(parts: Vec<T>, mut decoder: Decoder) -> (Vec<Item>, Option<DecodeError>, usize) {
     let mut items = Vec::new();
     let mut held = 0;
     for part in parts {
-        decoder.push(part.clone());
+        decoder.push(part);
         loop {
             match decoder.next_item() {
                 Ok(Some(item)) => items.push(item),
@@ -40,6 +40,12 @@ fn cut(stream: &[u8], lengths: &[usize]) -> Vec<Bytes> {
         rest = tail;
     }
     parts
+}
+
+/// The same, side by side in one buffer.
+fn cut_in_place(stream: &[u8], lengths: &[usize]) -> Vec<BytesMut> {
+    let mut rest = BytesMut::from(stream);
+    cut(stream, lengths).iter().map(|part| rest.split_to(part.len())).collect()
 }
 
 fn limits() -> Limits {
@@ -107,9 +113,13 @@ proptest! {
         let expected: Vec<Item> =
             std::iter::once(Item::Handshake(handshake)).chain(messages.into_iter().map(Item::Message)).collect();
         for lengths in [&lengths[..], &[stream.len()], &[1]] {
-            let (items, error, _) = decode(&cut(&stream, lengths), Decoder::new(limits()));
-            prop_assert_eq!(error, None);
-            prop_assert_eq!(&items, &expected);
+            for decoded in [
+                decode(cut(&stream, lengths), Decoder::new(limits())),
+                decode(cut_in_place(&stream, lengths), Decoder::new(limits())),
+            ] {
+                prop_assert_eq!(decoded.1, None);
+                prop_assert_eq!(&decoded.0, &expected);
+            }
         }
     }
 
@@ -118,8 +128,10 @@ proptest! {
         stream in prop::collection::vec(prop_oneof![3 => Just(0u8), 2 => 0..24u8, 1 => any::<u8>()], 0..4000),
         lengths in prop::collection::vec(1..500usize, 1..10),
     ) {
-        let whole = decode(&cut(&stream, &[usize::MAX]), Decoder::after_handshake(limits()));
-        let parts = decode(&cut(&stream, &lengths), Decoder::after_handshake(limits()));
+        let whole = decode(cut(&stream, &[usize::MAX]), Decoder::after_handshake(limits()));
+        let parts = decode(cut(&stream, &lengths), Decoder::after_handshake(limits()));
+        let in_place = decode(cut_in_place(&stream, &lengths), Decoder::after_handshake(limits()));
+        prop_assert_eq!(&parts, &in_place);
         prop_assert_eq!(&whole.0, &parts.0);
         prop_assert_eq!(whole.1, parts.1);
         let items: usize = parts.0.iter().map(|item| match item {
@@ -127,7 +139,7 @@ proptest! {
             _ => 5,
         }).sum();
         prop_assert!(parts.2 <= stream.len() - items);
-        let _ = decode(&cut(&stream, &lengths), Decoder::new(limits()));
+        let _ = decode(cut(&stream, &lengths), Decoder::new(limits()));
     }
 
     #[test]

@@ -30,6 +30,10 @@ pub struct Disk {
     clock: u64,
     /// How often the machine stopped.
     crashes: u8,
+    /// Nobody can tell which mount it is.
+    nameless: bool,
+    /// The next sync of a torrent fails.
+    fails_sync: bool,
 }
 
 /// One torrent's storage.
@@ -40,6 +44,8 @@ struct Storage {
     part_name: String,
     /// Something was written that was not synced, or may have been by an earlier run.
     unsynced: bool,
+    /// A sync failed.
+    lost: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -127,6 +133,16 @@ impl Disk {
         self.room = bytes;
     }
 
+    /// The next sync of a torrent's files fails: what was not synced before never will be, and nobody is told again.
+    pub fn fail_next_sync(&mut self) {
+        self.fails_sync = true;
+    }
+
+    /// From now on nobody can tell whether it is still mounted as it was, as on some systems.
+    pub fn hide_mount(&mut self) {
+        self.nameless = true;
+    }
+
     /// The torrents that the store has committed.
     #[must_use]
     pub fn stored(&self) -> &BTreeMap<TorrentId, Record> {
@@ -196,9 +212,15 @@ impl Disk {
         (metainfo, have)
     }
 
-    fn sync(&mut self) {
-        for file in self.files.values_mut().filter(|file| !file.is_synced()) {
-            file.synced = Some((file.bytes.clone(), file.mtime));
+    /// Syncs the files of a torrent. After an error the system believes that it did.
+    fn sync(&mut self, storage: &Storage) {
+        for (index, entry) in storage.layout.files().iter().enumerate() {
+            for path in [entry.display_path(), storage.part(index)] {
+                if let Some(file) = self.files.get_mut(&path).filter(|file| !file.is_synced()) {
+                    let bytes = if storage.lost { vec![0; file.bytes.len()] } else { file.bytes.clone() };
+                    file.synced = Some((bytes, file.mtime));
+                }
+            }
         }
     }
 
@@ -210,7 +232,7 @@ impl Disk {
                 self.set_wanted(torrent, wanted);
                 return None;
             }
-            DiskOp::Finish { sync } => DiskResult::Finished(Ok(self.finish(torrent, sync))),
+            DiskOp::Finish { sync } => DiskResult::Finished(self.finish(torrent, sync)),
             DiskOp::Close { delete_files } => {
                 if let Some(storage) = self.open.remove(&torrent).filter(|_| delete_files) {
                     self.delete(&storage);
@@ -250,7 +272,7 @@ impl Disk {
 
     fn open(&mut self, torrent: TorrentId, open: OpenStorage) -> Opened {
         let OpenStorage { layout, wanted, part_name, synced, .. } = open;
-        let mut storage = Storage { layout, wanted, part_name, unsynced: false };
+        let mut storage = Storage { layout, wanted, part_name, unsynced: false, lost: false };
         self.move_wanted(&storage);
         let opened = self.opened(&storage);
         let may_be_unsynced = |synced: Vec<FileStat>| {
@@ -266,11 +288,11 @@ impl Disk {
     fn opened(&self, storage: &Storage) -> Opened {
         let files = (0..storage.layout.files().len()).map(|file| self.stat(storage, file)).collect();
         let free_space = self.room.map(|room| room.saturating_sub(self.used()));
-        Opened { files, free_space, mount: Some(self.mount()), unsynced: false }
+        Opened { files, free_space, mount: self.mount(), unsynced: false }
     }
 
-    fn mount(&self) -> MountId {
-        MountId([self.crashes; 24])
+    fn mount(&self) -> Option<MountId> {
+        (!self.nameless).then_some(MountId([self.crashes; 24]))
     }
 
     fn set_wanted(&mut self, torrent: TorrentId, wanted: Vec<bool>) {
@@ -298,21 +320,23 @@ impl Disk {
         }
     }
 
-    fn finish(&mut self, torrent: TorrentId, sync: bool) -> Finished {
-        let Ok(mut storage) = self.storage(torrent) else { return Finished::default() };
+    fn finish(&mut self, torrent: TorrentId, sync: bool) -> Result<Finished, DiskError> {
+        let mut storage = self.storage(torrent)?;
         for (index, file) in storage.layout.files().iter().enumerate() {
             if file.length == 0 && !file.pad && file.symlink.is_none() && storage.wanted[index] {
                 self.files.entry(file.display_path()).or_default();
             }
         }
-        if sync {
-            self.sync();
+        if sync || self.nameless {
+            storage.lost |= std::mem::take(&mut self.fails_sync);
+            self.sync(&storage);
             storage.unsynced = false;
         }
         let files = self.opened(&storage).files.into_iter().map(Option::unwrap_or_default).collect();
-        let kept_by = storage.unsynced.then(|| self.mount());
+        let kept_by = self.mount().filter(|_| storage.unsynced);
+        let lost = storage.lost;
         self.open.insert(torrent, storage);
-        Finished { files, kept_by }
+        if lost { Err(error(DiskErrorKind::Other, "", "input/output error")) } else { Ok(Finished { files, kept_by }) }
     }
 
     /// What is told of a file: one in the part file counts with its full length.
@@ -436,7 +460,7 @@ impl Storage {
         let layout = Arc::new(torrent.meta.info.layout.clone());
         let wanted = vec![false; layout.files().len()];
         let part_name = torrent.meta.info_hashes.wire().iter().map(|b| format!("{b:02x}")).collect();
-        Self { layout, wanted, part_name, unsynced: false }
+        Self { layout, wanted, part_name, unsynced: false, lost: false }
     }
 
     /// The name of a file's place in the part file.

@@ -58,8 +58,17 @@ fn check_claims(world: &mut World, node: NodeId, torrent: &Torrent) {
 
 /// Ends a leech at random moments until it has had `times` ends, then lets it complete.
 fn interrupted(seed: u64, torrent: &Torrent, ends: &[End], times: u32) {
+    let (world, first, leech) = pair(seed, torrent);
+    interrupt((world, first, leech), torrent, (seed, ends), times);
+}
+
+fn interrupt(
+    (mut world, first, leech): (World, NodeId, NodeId),
+    torrent: &Torrent,
+    (seed, ends): (u64, &[End]),
+    times: u32,
+) {
     let mut random = ChaCha8Rng::seed_from_u64(seed ^ 0x5eed);
-    let (mut world, first, leech) = pair(seed, torrent);
     for _ in 0..times {
         world.run_for(u64::from(random.next_u32() % 900));
         let end = ends[random.next_u32() as usize % ends.len()];
@@ -110,6 +119,16 @@ fn any_ends_in_any_order_leave_a_folder_whole() {
     let torrent = Torrent::folder(3, "folder", &files, 128 << 10);
     for seed in 0..12 {
         interrupted(seed, &torrent, &[End::Kill, End::Crash, End::Stop], 5);
+    }
+}
+
+#[test]
+fn any_ends_leave_a_folder_whole_where_mounts_have_no_names() {
+    let torrent = Torrent::folder(11, "folder", &[("a", 700_001), ("b", 1_300_000), ("c", 900_000)], 128 << 10);
+    for seed in 0..8 {
+        let (mut world, first, leech) = pair(seed, &torrent);
+        world.disk_mut(leech).hide_mount();
+        interrupt((world, first, leech), &torrent, (seed, &[End::Kill, End::Crash, End::Stop]), 5);
     }
 }
 
@@ -216,6 +235,37 @@ fn what_just_became_complete_is_believed_as_long_as_the_machine_goes_on() {
 fn what_is_complete_is_synced_after_a_while_and_believed_after_a_crash() {
     for end in [End::Kill, End::Stop, End::Crash] {
         assert_eq!(work_after(end, 45_000), (0, 0), "{end:?}");
+    }
+}
+
+/// A session whose files could not be synced while it seeded, ended and started again on a machine that then stops.
+fn after_a_failed_sync(end: End) -> (World, NodeId, NodeId, Torrent) {
+    let torrent = Torrent::random(12, "a", 2_000_000, 64 << 10);
+    let (mut world, first, leech) = pair(12, &torrent);
+    world.run_until(60, |w| w.is_complete(leech)).unwrap();
+    world.disk_mut(leech).fail_next_sync();
+    world.run_for(45_000);
+    let error = world.torrents(leech)[0].error.clone();
+    assert!(error.is_some_and(|e| e.message.contains("input/output error")));
+    match end {
+        End::Kill => world.kill(leech),
+        End::Crash => world.crash(leech),
+        End::Stop => assert!(world.stop(leech, 30)),
+    }
+    (world, first, leech, torrent)
+}
+
+#[test]
+fn what_could_not_be_synced_is_not_believed_again() {
+    for end in [End::Kill, End::Stop, End::Crash] {
+        let (mut world, first, leech, torrent) = after_a_failed_sync(end);
+        assert_eq!(vouched_for(&world, leech, &torrent), [0_u32; 0], "{end:?}");
+        let checks = world.tally(leech).checks;
+        world.restart(leech, &[first]);
+        world.command(leech, Command::Resume(ID));
+        world.run_until(60, |w| w.is_complete(leech)).unwrap();
+        assert!(world.tally(leech).checks > checks, "{end:?}: nothing was hashed");
+        assert!(world.disk(leech).holds(&torrent), "{end:?}");
     }
 }
 

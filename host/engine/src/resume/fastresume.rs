@@ -44,7 +44,11 @@ pub fn export(resume: &Resume, have: Option<&Have>, info_hashes: InfoHashes) -> 
         let flags = |piece: u32| if have.pieces.get(piece) { verified } else { 0 };
         put("pieces", (0..have.pieces.len()).map(flags).collect::<Vec<u8>>().into());
         put("unfinished", Item::List(have.unfinished.iter().map(unfinished).collect()));
-        let stat = |stat: &FileStat| Item::List(vec![int(stat.size), int(stat.mtime / SECOND)]);
+        // Others know no mounts: files that one keeps are not vouched for.
+        let stat = |stat: &FileStat| match have.kept_by {
+            Some(_) => Item::List(vec![Item::Int(0), Item::Int(0)]),
+            None => Item::List(vec![int(stat.size), int(stat.mtime / SECOND)]),
+        };
         put("file sizes", Item::List(have.file_stats.iter().map(stat).collect()));
     }
     Item::Dict(entries).to_bytes().into()

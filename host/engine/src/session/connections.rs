@@ -10,7 +10,7 @@ use crate::output::Output;
 use crate::peer::{Peer, Phase};
 use crate::policy::peer_list::Outcome;
 use crate::status::{PeerSource, TorrentState};
-use bytes::Bytes;
+use bytes::BytesMut;
 use reef_proto::decoder::Item;
 use reef_proto::handshake::{Feature, Handshake, Reserved};
 use std::net::SocketAddr;
@@ -109,7 +109,7 @@ impl Session {
         peer.out.extend_from_slice(&handshake.to_bytes());
     }
 
-    pub(super) fn received(&mut self, conn: ConnId, data: Bytes, hooks: &mut dyn Hooks) {
+    pub(super) fn received(&mut self, conn: ConnId, data: BytesMut, hooks: &mut dyn Hooks) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.last_received = self.now;
         self.counters.recv_bytes += data.len() as i64;

@@ -38,7 +38,11 @@ impl Session {
             DiskResult::Read { piece, begin, outcome } => self.piece_read(id, (piece, begin), outcome, hooks),
             DiskResult::Finished(Ok(finished)) => self.files_finished(id, finished, hooks),
             DiskResult::Closed(_) => self.close_answered(id, hooks),
-            DiskResult::Opened(Err(error)) | DiskResult::Finished(Err(error)) => self.storage_failed(id, &error, hooks),
+            DiskResult::Opened(Err(error)) => self.storage_failed(id, &error, hooks),
+            DiskResult::Finished(Err(error)) => {
+                self.files_lost(id);
+                self.storage_failed(id, &error, hooks);
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 //! record holds for good.
 
 use super::Session;
-use crate::disk::{DiskJob, DiskOp, Finished};
+use crate::disk::{DiskJob, DiskOp, FileStat, Finished};
 use crate::ids::TorrentId;
 use crate::output::{Output, StoreOp};
 use crate::time::Time;
@@ -31,7 +31,7 @@ impl Session {
         let Some(content) = self.torrents.get_mut(&id).and_then(|t| t.content.as_mut()) else { return };
         if content.writing > 0 {
             // It is not how they are any more.
-            return;
+            return self.sync_later(id);
         }
         content.file_stats = finished.files;
         content.kept_by = finished.kept_by;
@@ -40,6 +40,19 @@ impl Session {
         if content.kept_by.is_some() {
             self.sync_later(id);
         }
+    }
+
+    /// The files could not be put in order: what was written to them may be lost, and the system says so only once.
+    pub(super) fn files_lost(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get_mut(&id) else { return };
+        torrent.finished_on_disk = false;
+        if let Some(content) = &mut torrent.content {
+            content.file_stats.fill(FileStat::default());
+            content.kept_by = None;
+        }
+        let unsaved = self.unsaved.entry(id).or_default();
+        (unsaved.have, unsaved.resume) = (true, true);
+        self.save_changes(id);
     }
 
     /// Has the files of a torrent synced after a while, if it is complete then.
@@ -51,8 +64,9 @@ impl Session {
     pub(super) fn sync_if_due(&mut self) {
         while self.syncs_due.front().is_some_and(|(due, _)| *due <= self.now) {
             let Some((_, id)) = self.syncs_due.pop_front() else { return };
-            let Some(torrent) = self.torrents.get(&id).filter(|t| t.is_finished()) else { continue };
-            if torrent.content.as_ref().is_some_and(|content| content.open && content.kept_by.is_some()) {
+            let Some(torrent) = self.torrents.get(&id) else { continue };
+            let is_there = !torrent.storage_closed && !torrent.reopening && torrent.removing.is_none();
+            if is_there && torrent.error.is_none() && torrent.content.is_some() && torrent.is_finished() {
                 self.emit(Output::Disk(DiskJob { torrent: id, op: DiskOp::Finish { sync: true } }));
             }
         }

@@ -45,7 +45,9 @@ impl Session {
             self.dial_candidates(hooks);
             self.announce_due();
         }
-        self.sync_if_due();
+        if self.stopping.is_none() {
+            self.sync_if_due();
+        }
         self.sleep_if_due();
         self.look_at_unseen();
         self.tick_udp_trackers(hooks);
@@ -66,6 +68,11 @@ impl Session {
     fn tick_peers(&mut self, hooks: &mut dyn Hooks) {
         for conn in self.peers.keys() {
             self.ask_peer(conn, &PeerEvent::Tick, hooks);
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            if self.now.since(peer.last_received) >= TICK {
+                // Who says no more for now is not to hold a read buffer for half a message.
+                peer.decoder.release();
+            }
             let Some(peer) = self.peers.get(&conn) else { continue };
             match self.overdue(peer) {
                 Overdue::Nothing => {}

@@ -247,9 +247,10 @@ impl Session {
         let Some(content) = &torrent.content else { return };
         torrent.storage_closed = false;
         let is_believed = torrent.flags.contains(TorrentFlags::SEED_MODE);
-        let synced = match torrent.resume_have.as_ref().filter(|_| !std::mem::take(&mut torrent.left_unsynced)) {
+        let left_unsynced = std::mem::take(&mut torrent.left_unsynced);
+        let synced = match torrent.resume_have.as_ref().filter(|_| !left_unsynced) {
             Some(have) if have.kept_by.is_none() => Some(have.file_stats.clone()),
-            None if is_believed => None,
+            None if is_believed && !left_unsynced => None,
             _ => Some(Vec::new()),
         };
         let open = OpenStorage {
@@ -268,8 +269,10 @@ impl Session {
         let resume = torrent.resume_have.take();
         let Some(content) = torrent.content.as_mut() else { return };
         let seed_mode = torrent.flags.contains(TorrentFlags::SEED_MODE) && are_whole(&content.layout, opened);
-        if !seed_mode {
+        let is_believed_no_more = !seed_mode && torrent.flags.contains(TorrentFlags::SEED_MODE);
+        if is_believed_no_more {
             torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
+            self.unsaved.entry(id).or_default().resume = true;
         }
         let pieces = content.layout.num_pieces();
         let mut to_hash = Vec::new();
@@ -285,8 +288,10 @@ impl Session {
                 Known::Missing => {}
             }
         }
-        content.file_stats = opened.files.iter().map(|f| f.unwrap_or_default()).collect();
         content.kept_by = opened.mount.filter(|_| opened.unsynced);
+        // What nothing vouches for is not remembered, until it is synced.
+        let can_lose = opened.unsynced && opened.mount.is_none();
+        content.file_stats = opened.files.iter().map(|f| f.filter(|_| !can_lose).unwrap_or_default()).collect();
         content.checking = Some(Checking::new(to_hash));
         let mut writes = Vec::new();
         for (piece, blocks) in restore {
@@ -298,6 +303,10 @@ impl Session {
         self.submit_writes(id, writes);
         if opened.unsynced {
             self.sync_later(id);
+        }
+        if is_believed_no_more {
+            // A run that ends before the next save must not believe it again.
+            self.save_changes(id);
         }
         if !self.is_awake(id, hooks) {
             self.continue_checking(id, hooks);
@@ -431,6 +440,7 @@ impl Session {
     fn recheck_after_error(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.resume_have = torrent.have();
+        torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
         self.reopen(id, hooks);
     }
 
@@ -440,6 +450,8 @@ impl Session {
         torrent.error = None;
         torrent.note_activity(self.now);
         torrent.finished_on_disk = false;
+        torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
+        self.unsaved.entry(id).or_default().resume = true;
         self.close_peers_of(id, "the torrent is checked again", hooks);
         self.reopen(id, hooks);
     }

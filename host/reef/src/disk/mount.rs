@@ -10,10 +10,10 @@ use rustix::fs::{AtFlags, CWD, StatxFlags};
 pub(super) fn mount_of(path: &Path) -> Option<MountId> {
     let mut id = [0; 24];
     id[..16].copy_from_slice(&boot()?);
-    let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID | UNIQUE).ok()?;
+    let stat = rustix::fs::statx(CWD, path, AtFlags::empty(), UNIQUE_MOUNT_ID).ok()?;
     let told = StatxFlags::from_bits_retain(stat.stx_mask);
     id[16..].copy_from_slice(&stat.stx_mnt_id.to_be_bytes());
-    told.intersects(StatxFlags::MNT_ID | UNIQUE).then_some(MountId(id))
+    told.contains(UNIQUE_MOUNT_ID).then_some(MountId(id))
 }
 
 /// What this run of the machine is called.
@@ -27,9 +27,9 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32).map(u128::to_be_bytes)
 }
 
-/// Asks for an id that no other mount gets before the machine stops (Linux 6.8); older systems use one again once it is
-/// free.
-const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+/// Asks for an id that no other mount gets before the machine stops (Linux 6.8). Older systems use one again as soon as it is
+/// free, so nothing follows from it.
+const UNIQUE_MOUNT_ID: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
 #[cfg(test)]
 mod tests {

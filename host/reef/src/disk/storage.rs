@@ -48,8 +48,6 @@ pub(super) struct Storage {
     places: RwLock<Vec<Place>>,
     written: Mutex<Written>,
     stamps: Stamps,
-    /// Held while files are synced: who finds nothing left to sync must wait for whoever took it.
-    syncing: Mutex<()>,
     streams: Mutex<HashMap<u32, Stream>>,
     /// Held while a file is written to. The kernel lets one thread write to a file at a time, and has the others wait at
     /// full speed; here they sleep.
@@ -127,7 +125,6 @@ impl Storage {
             places: RwLock::new(places),
             written: Mutex::default(),
             stamps: Stamps::default(),
-            syncing: Mutex::default(),
             streams: Mutex::default(),
             writing: Default::default(),
         };
@@ -285,23 +282,25 @@ impl Storage {
         })
     }
 
-    /// Puts everything that was written on stable storage.
-    pub(super) fn sync(&self) -> Result<(), DiskError> {
-        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Puts everything that was written on stable storage. Fails once and for all: what is not there then may be lost.
+    fn sync(&self) -> Result<(), DiskError> {
         let (mut files, found) = {
             let mut written = self.written();
             (std::mem::take(&mut written.files), std::mem::take(&mut written.found))
         };
-        if found.len() > MANY_FOUND {
-            self.folder.sync_file_system()?;
-        } else {
-            files.extend(found);
-        }
+        let found_synced = match found.len() > MANY_FOUND {
+            true => self.folder.sync_file_system(),
+            false => {
+                files.extend(found);
+                Ok(())
+            }
+        };
         let sync_file = |index: usize| {
             let file = self.file(index, Access::Read, Handle::Any)?;
             file.sync_data().map_err(|error| failure(&self.path(index), &error))
         };
-        let synced = files.into_iter().try_for_each(sync_file).and_then(|()| self.part.sync());
+        let synced =
+            found_synced.and_then(|()| files.into_iter().try_for_each(sync_file)).and_then(|()| self.part.sync());
         let mut written = self.written();
         if let Err(error) = synced {
             written.lost.get_or_insert(error);
@@ -333,6 +332,8 @@ impl Storage {
         let mount = self.folder.mount().filter(|_| !sync);
         if mount.is_none() {
             self.sync()?;
+        } else if let Some(lost) = self.written().lost.clone() {
+            return Err(lost);
         }
         let is_synced = self.is_synced();
         if is_synced {
@@ -557,9 +558,9 @@ fn is_wanted(wanted: &[bool], index: usize) -> bool {
     wanted.get(index).copied().unwrap_or(true)
 }
 
-/// So many files that were found are synced with the whole file system they are on: each by itself would have the device
-/// write out its cache each time. Who wrote them has been told of what went wrong; a file that is written here is synced
-/// by itself, so that its errors are told here.
+/// More files than these that were found are synced with the whole file system they are on: each by itself would have the
+/// device write out its cache each time. An error from before may have been told to somebody else; a file that is written
+/// here is synced by itself, so that its errors are told here.
 const MANY_FOUND: usize = 64;
 
 /// Files of one torrent that are written to at a time.

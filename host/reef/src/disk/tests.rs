@@ -637,6 +637,33 @@ fn blocks_for_peers_come_from_the_pool_or_straight_from_files() {
 }
 
 #[test]
+fn a_sync_that_failed_is_told_whatever_is_asked_later() {
+    let bench = Bench::opened(BLOCK, &["a:40000", "b:40000"]);
+    bench.write_all();
+    bench.finish().unwrap();
+    bench.close(false).unwrap();
+    bench.open_after(&[], Some(vec![]));
+    std::fs::remove_file(bench.path("a")).unwrap();
+    assert!(bench.finish_and(true).is_err());
+    assert!(bench.finish_and(false).is_err(), "what was lost is not said to be safe");
+    assert!(bench.finish_and(true).is_err());
+    bench.close(false).unwrap();
+}
+
+#[test]
+fn many_files_that_were_found_are_synced_as_one() {
+    let files: Vec<String> = (0..100).map(|number| format!("{number:03}:400")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let bench = Bench::opened(BLOCK, &files);
+    bench.write_all();
+    let stats = bench.finish().unwrap();
+    bench.close(false).unwrap();
+    assert!(bench.open_after(&[], Some(vec![])).unsynced);
+    assert_eq!(bench.finish(), Ok(stats));
+    assert!(!bench.open_after(&[], Some(bench.finish().unwrap())).unsynced);
+}
+
+#[test]
 fn what_is_not_synced_is_said_to_be_kept_by_its_mount() {
     let bench = Bench::new(BLOCK, &["a:40000", "b:40000"]);
     let mount = bench.open(&[1]).mount;

@@ -6,7 +6,7 @@
 //! that can be told before: a message that lies in two buffers has to be copied.
 
 use crate::rt::TcpSocket;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use std::collections::VecDeque;
 use std::io;
 
@@ -16,7 +16,7 @@ pub(crate) enum Read {
     /// Bytes. `drained` says that there are no more for now.
     Data {
         /// The bytes.
-        data: Bytes,
+        data: BytesMut,
         /// Whether the socket is empty.
         drained: bool,
     },
@@ -74,7 +74,7 @@ impl ReadBuffer {
                 if got == all {
                     self.next_size = (self.next_size * GROWTH).min(LARGE);
                 }
-                Ok(Read::Data { data: buffer.room.split_to(got).freeze(), drained: got < room })
+                Ok(Read::Data { data: buffer.room.split_to(got), drained: got < room })
             }
         };
         // The rest is kept if it is worth a read.
@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// Reads until nothing more is there.
-    fn drain(near: &TcpSocket, buffer: &mut ReadBuffer, pool: &mut BufferPool) -> Vec<Bytes> {
+    fn drain(near: &TcpSocket, buffer: &mut ReadBuffer, pool: &mut BufferPool) -> Vec<BytesMut> {
         let mut parts = Vec::new();
         while let Read::Data { data, .. } = buffer.read(near, u64::MAX, |most| most, pool).unwrap() {
             parts.push(data);

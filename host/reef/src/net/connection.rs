@@ -5,7 +5,7 @@ use super::close_cause;
 use super::pipes::Pipes;
 use super::send_queue::{Flushed, SendQueue};
 use crate::rt::{Ready, TcpSocket};
-use bytes::Bytes;
+use bytes::BytesMut;
 use reef_engine::CloseCause;
 use reef_engine::disk::{DiskError, DiskErrorKind};
 use std::io;
@@ -40,7 +40,7 @@ pub(crate) enum Turn {
     /// The dial succeeded.
     Connected,
     /// Bytes arrived.
-    Received(Bytes),
+    Received(BytesMut),
     /// Nothing for the session.
     Nothing,
     /// The connection is gone.

@@ -33,12 +33,14 @@ impl Pipes {
         Some(Held { pipe, _counted: Arc::clone(&self.count) })
     }
 
-    /// Where heads are put that are about to go into a pipe; empty. Whoever takes it leaves none in it.
-    pub(crate) fn heads(&mut self) -> Option<&mut Heads> {
-        if self.heads.is_none() {
-            self.heads = Heads::new(size_of::<Header>()).ok();
-        }
-        self.heads.as_mut()
+    /// Where heads are put that are about to go into a pipe; there are none in it.
+    pub(crate) fn take_heads(&mut self) -> Option<Heads> {
+        self.heads.take().or_else(|| Heads::new(size_of::<Header>()).ok())
+    }
+
+    /// Takes that back, empty. After an error it is not given back.
+    pub(crate) fn give_back_heads(&mut self, heads: Heads) {
+        self.heads = Some(heads);
     }
 
     /// Takes back a pipe that is empty.

@@ -234,12 +234,13 @@ impl SendQueue {
 
 /// Moves what fits from the front of a queue into a pipe. Says so if a file is shorter than it has to be.
 fn fill(pipe: &mut Pipe, pipes: &mut Pipes, entries: &mut VecDeque<Entry>) -> io::Result<Option<Flushed>> {
-    let Some(heads) = pipes.heads() else { return Ok(None) };
-    put_heads(heads, pipe, entries)?;
-    let filled = move_entries(pipe, heads, entries);
+    let Some(mut heads) = pipes.take_heads() else { return Ok(None) };
+    put_heads(&mut heads, pipe, entries)?;
+    let filled = move_entries(pipe, &mut heads, entries)?;
     // Those of blocks for which there was no room in the end.
     heads.clear()?;
-    filled
+    pipes.give_back_heads(heads);
+    Ok(filled)
 }
 
 /// Puts the heads together of the blocks that are next and have room in a pipe.

@@ -134,7 +134,7 @@ impl Heads {
             Ok(n) => {
                 self.pipe.held = self.pipe.held.saturating_sub(n);
                 pipe.held += n;
-                Ok(true)
+                if n == self.length { Ok(true) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
             }
             Err(Errno::AGAIN) => Ok(false),
             Err(e) => Err(e.into()),

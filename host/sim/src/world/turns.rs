@@ -189,7 +189,7 @@ impl World {
                 }
             }
             self.node(end.node).tally.read += data.len() as u64;
-            self.input(end.node, Input::Received { conn: end.conn, data });
+            self.input(end.node, Input::Received { conn: end.conn, data: data.into() });
         }
     }
 

@@ -128,9 +128,11 @@ impl Picker {
             return;
         }
         let kinds: &[Kind] = if limit == Join::Orphan { &[Kind::Orphan] } else { &[Kind::Orphan, Kind::Shared] };
-        let listed = kinds.iter().flat_map(|&kind| self.open.beginning_anywhere(kind, ctx.random));
-        let mut found: BinaryHeap<_> = listed
-            .take(JOIN_BUDGET)
+        // Many of one kind that the peer does not have are not to hide those of the other.
+        let some_of = |&kind: &Kind| self.open.beginning_anywhere(kind, ctx.random).take(JOIN_BUDGET / kinds.len());
+        let mut found: BinaryHeap<_> = kinds
+            .iter()
+            .flat_map(some_of)
             .filter(|&piece| ctx.have.has(piece))
             .filter_map(|piece| self.partial(piece))
             .filter(|partial| partial.exclusive.is_none_or(|only| only == ctx.peer))
