@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// Whether a node has torrents and all are complete and on stable storage.
+    /// Whether a node has torrents and all are complete, with their files in order.
     pub fn is_complete(&mut self, id: NodeId) -> bool {
         let torrents = self.torrents(id);
         !torrents.is_empty() && torrents.iter().all(|t| t.complete)
