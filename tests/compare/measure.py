@@ -1,6 +1,5 @@
 """How runs are measured: in turns, medians, ratios to reef's."""
 
-import mmap
 import os
 import statistics
 import subprocess
@@ -29,12 +28,16 @@ class Bench:
         return cpu, seconds, memory
 
     def in_turns(self, title, contenders, before=lambda name: None, after=lambda name: None):
-        """Runs the contenders in turns; the first round warms caches and is not counted. Every other round goes backwards."""
+        """Runs the contenders in turns; the first round warms caches and is not counted.
+
+        Every other round goes backwards: on a virtual machine whoever comes after the removal of large files pays for
+        memory that has gone back to its host in between, and that is not to be always the same one. Large files make
+        it worse, since there is time for it while one runs.
+        """
         results = {name: [] for name in contenders}
         for number in range(self.options.rounds + 1):
             for name, command in list(contenders.items())[:: -1 if number % 2 else 1]:
                 before(name)
-                fetch_memory(self.options.mib)
                 cpu, wall, memory = self.measure(command)
                 after(name)
                 if number > 0:
@@ -59,18 +62,6 @@ class Bench:
     def floor(self, *args):
         path = self.options.floor
         return [path, *args] if os.path.exists(path) else None
-
-
-def fetch_memory(mib):
-    """Has the machine hold as much free memory as a run will fill.
-
-    A virtual machine gives memory that is free for some seconds back to its host. Whoever takes it next pays for that,
-    up to a second of processor time a GiB, and it is chance who that is.
-    """
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    length = min(2 * mib << 20, available * 3 // 4)
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
-    mmap.mmap(-1, length, flags=flags).close()
 
 
 def start(command, ready="ready", **how):
