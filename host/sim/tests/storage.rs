@@ -140,6 +140,23 @@ fn file_cut_off_while_seeding_stops_the_torrent_with_an_error() {
 }
 
 #[test]
+fn what_was_only_believed_is_hashed_when_it_is_checked_again() {
+    let torrent = Torrent::random(13, "a", 1_000_000, 64 << 10);
+    let mut world = World::new(13);
+    let seed = world.add_node();
+    world.disk_mut(seed).put(&torrent);
+    world.disk_mut(seed).spoil("a", 500_000);
+    let flags = TorrentFlags::DEFAULT.without(TorrentFlags::PAUSED).with(TorrentFlags::SEED_MODE);
+    let params = AddTorrent { metainfo: Some(torrent.meta.clone()), flags, ..AddTorrent::default() };
+    world.command(seed, Command::AddTorrent(Box::new(params)));
+    world.run_for(10_000);
+    assert_eq!((world.torrents(seed)[0].have_pieces, world.tally(seed).checks), (16, 0), "believed");
+    world.command(seed, Command::Recheck(ID));
+    world.run_for(10_000);
+    assert_eq!((world.torrents(seed)[0].have_pieces, world.tally(seed).checks), (15, 16), "hashed");
+}
+
+#[test]
 fn only_wanted_files_are_fetched_and_the_rest_when_it_is_wanted() {
     let files = [("a", 300_000), ("b", 200_000), ("c", 500_000)];
     let torrent = Torrent::folder(9, "folder", &files, 64 << 10);
