@@ -10,6 +10,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn send(address: &str, path: &Path, rate: Option<u64>) -> Result<(), Box<dyn Error>> {
+fn send(address: &str, path: &Path, rate: Option<NonZeroU64>) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(address)?;
     println!("ready");
     std::io::stdout().flush()?;
@@ -59,12 +60,13 @@ fn send(address: &str, path: &Path, rate: Option<u64>) -> Result<(), Box<dyn Err
             continue;
         };
         steps += 1;
-        let due = size.min(rate * steps / STEPS_A_SECOND);
+        let due = size.min(rate.get().saturating_mul(steps) / STEPS_A_SECOND);
         while at < due {
             let length = PIECE.min(usize::try_from(due - at)?);
             rustix::fs::sendfile(&socket, &file, Some(&mut at), length)?;
         }
         let next = begun + Duration::from_secs(steps) / STEPS_A_SECOND as u32;
+        // What a sender under a limit does is what is measured.
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())

